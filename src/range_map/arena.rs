@@ -1,0 +1,129 @@
+//! Nodes of one kind in one block, named by number.
+
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
+
+use super::node::{Inner, Leaf, NIL, ix};
+
+/// A node that can stand in the list of free ones.
+pub(super) trait Node {
+    /// Where a free node keeps the number of the next free one.
+    fn link(&mut self) -> &mut u32;
+    /// A node with nothing in it.
+    const EMPTY: Self;
+    /// How many nodes to ask for at once, at the least.
+    const STEP: usize;
+}
+
+impl<V, const N: usize> Node for Leaf<V, N> {
+    const EMPTY: Self = Leaf::new();
+    const STEP: usize = 4;
+    fn link(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+}
+
+impl<const N: usize> Node for Inner<N> {
+    const EMPTY: Self = Inner::new();
+    const STEP: usize = 1;
+    fn link(&mut self) -> &mut u32 {
+        &mut self.child[0]
+    }
+}
+
+/// Numbered nodes; the free ones are linked, so that freeing needs no memory.
+#[derive(Clone)]
+pub(super) struct Arena<T> {
+    nodes: Vec<T>,
+    free: u32,
+    free_count: usize,
+}
+
+impl<T: Node> Arena<T> {
+    pub(super) const fn new() -> Self {
+        Arena { nodes: Vec::new(), free: NIL, free_count: 0 }
+    }
+
+    /// Makes sure that `count` nodes can be added without memory.
+    pub(super) fn try_reserve(&mut self, count: usize) -> Result<(), TryReserveError> {
+        let Some(missing) = count.checked_sub(self.free_count) else { return Ok(()) };
+        if missing <= self.nodes.capacity() - self.nodes.len() {
+            return Ok(());
+        }
+        if self.nodes.len() + missing >= ix(NIL) {
+            // Out of numbers: the one way to make the error that says so.
+            self.nodes.try_reserve(usize::MAX)?;
+        }
+        // An eighth more each time: copies cost a constant per node, and
+        // little lies idle.
+        let step = T::STEP.max(self.nodes.len() / 8).max(missing);
+        self.nodes.try_reserve_exact(step)
+    }
+
+    /// Adds an empty node.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no memory left, as the standard collections do.
+    pub(super) fn add(&mut self) -> u32 {
+        if self.free != NIL {
+            let id = self.free;
+            self.free = *self[id].link();
+            self.free_count -= 1;
+            self[id] = T::EMPTY;
+            return id;
+        }
+        if let Err(error) = self.try_reserve(1) {
+            panic!("no memory for a node of a range map: {error}");
+        }
+        let id = u32::try_from(self.nodes.len()).expect("try_reserve keeps ids below NIL");
+        self.nodes.push(T::EMPTY);
+        id
+    }
+
+    /// Frees a node, whose values have been taken out.
+    pub(super) fn free(&mut self, id: u32) {
+        *self[id].link() = self.free;
+        self.free = id;
+        self.free_count += 1;
+    }
+
+    /// Two different nodes at once.
+    pub(super) fn pair(&mut self, a: u32, b: u32) -> (&mut T, &mut T) {
+        let [a, b] =
+            self.nodes.get_disjoint_mut([ix(a), ix(b)]).expect("a node is no sibling of itself");
+        (a, b)
+    }
+
+    /// Gives everything back to the allocator.
+    pub(super) fn release(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Forgets all nodes and keeps the memory.
+    pub(super) fn forget_all(&mut self) {
+        self.nodes.clear();
+        (self.free, self.free_count) = (NIL, 0);
+    }
+
+    /// Nodes in use.
+    pub(super) fn in_use(&self) -> usize {
+        self.nodes.len() - self.free_count
+    }
+}
+
+impl<T> Index<u32> for Arena<T> {
+    type Output = T;
+    #[inline]
+    fn index(&self, id: u32) -> &T {
+        &self.nodes[ix(id)]
+    }
+}
+
+impl<T> IndexMut<u32> for Arena<T> {
+    #[inline]
+    fn index_mut(&mut self, id: u32) -> &mut T {
+        &mut self.nodes[ix(id)]
+    }
+}

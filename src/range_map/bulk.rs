@@ -1,0 +1,187 @@
+//! Work on the whole tree at once: building it, thinning it out, copying it.
+
+use alloc::vec::Vec;
+
+use super::arena::{Arena, Node};
+use super::node::{Inner, Leaf, NIL};
+use super::tree::{Path, Tree};
+
+impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
+    /// How full leaves are packed: a range that is cut in three still fits.
+    const PACKED: usize = if LEAF > 4 { LEAF - Leaf::<V, LEAF>::SLACK } else { LEAF };
+
+    /// Adds a range behind all others, which do not continue it. The index is
+    /// out of date until `finish`.
+    pub(super) fn append(&mut self, start: u64, end: u64, val: V) {
+        if self.last_leaf == NIL || self.leaves[self.last_leaf].len >= Self::PACKED {
+            self.append_leaf();
+        }
+        self.leaves[self.last_leaf].push(start, end, val);
+    }
+
+    /// The end of the last range of the chain, and its value.
+    pub(super) fn last_appended(&mut self) -> Option<(&mut u64, &V)> {
+        if self.last_leaf == NIL {
+            return None;
+        }
+        let leaf = &mut self.leaves[self.last_leaf];
+        let at = leaf.live().checked_sub(1)?;
+        Some((&mut leaf.ends[at], leaf.vals[at].as_ref()?))
+    }
+
+    /// Turns the chain of leaves into a tree again.
+    ///
+    /// Needs no memory if the tree had as many leaves before.
+    pub(super) fn finish(&mut self) {
+        self.lift();
+        self.pack();
+        self.len = 0;
+        let mut leaf = self.first_leaf;
+        while leaf != NIL {
+            self.len += self.leaves[leaf].len;
+            leaf = self.leaves[leaf].next;
+        }
+        if self.first_leaf == self.last_leaf {
+            return self.become_small();
+        }
+        if self.small.is_empty() {
+            self.small.reserve_exact(1);
+            self.small.push(Leaf::new());
+        }
+        self.index();
+    }
+
+    /// Moves ranges to the front of the chain until leaves are full enough, and
+    /// frees those that are left over.
+    fn pack(&mut self) {
+        let mut leaf = self.first_leaf;
+        while leaf != NIL {
+            let next = self.leaves[leaf].next;
+            if next == NIL {
+                break;
+            }
+            let (a, b) = self.leaves.pair(leaf, next);
+            let count = b.len.min(Self::PACKED.saturating_sub(a.len));
+            a.pull(b, count);
+            if b.len == 0 {
+                let after = b.next;
+                self.link(leaf, after);
+                self.leaves.free(next);
+            } else {
+                leaf = next;
+            }
+        }
+        if leaf == NIL {
+            return;
+        }
+        let (prev, last) = (self.leaves[leaf].prev, self.leaves[leaf].len);
+        if prev != NIL && last < Leaf::<V, LEAF>::MIN {
+            let (a, b) = self.leaves.pair(prev, leaf);
+            a.push_into(b, (a.len - b.len) / 2);
+        }
+    }
+
+    /// Takes what is left in at most one leaf into the small one.
+    fn become_small(&mut self) {
+        let last = match self.last_leaf {
+            NIL => None,
+            leaf => Some(core::mem::replace(&mut self.leaves[leaf], Leaf::EMPTY)),
+        };
+        self.leaves.release();
+        self.inners.release();
+        (self.root, self.first_leaf, self.last_leaf, self.height) = (NIL, NIL, NIL, 0);
+        let Some(mut last) = last else { return };
+        let small = self.small_leaf();
+        for at in 0..last.live() {
+            let val = last.vals[at].take().expect("live slots hold a value");
+            small.push(last.starts[at], last.ends[at], val);
+        }
+    }
+
+    /// Builds the inner nodes anew over two leaves or more.
+    fn index(&mut self) {
+        self.inners.forget_all();
+        self.height = 0;
+        let mut count = 0usize;
+        let mut leaf = self.first_leaf;
+        while leaf != NIL {
+            count += 1;
+            leaf = self.leaves[leaf].next;
+        }
+        let mut next = self.first_leaf;
+        while count > 1 {
+            self.height += 1;
+            let nodes = count.div_ceil(INNER);
+            let mut first = NIL;
+            for nth in 0..nodes {
+                let id = self.inners.add();
+                if first == NIL {
+                    first = id;
+                }
+                let children = count * (nth + 1) / nodes - count * nth / nodes;
+                for slot in 0..children {
+                    self.inners[id].insert(slot, next);
+                    self.reslot(self.height, id, slot);
+                    // Leaves are chained; inner nodes were added in order.
+                    next = if self.height == 1 { self.leaves[next].next } else { next + 1 };
+                }
+            }
+            (next, count) = (first, nodes);
+        }
+        self.root = next;
+    }
+
+    /// Keeps the ranges that `keep` wants; all that were not asked about stay
+    /// when it panics.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64, u64, &V) -> bool) {
+        /// Makes the chain a tree when it is dropped.
+        struct Whole<'a, V, const S: usize, const L: usize, const I: usize>(
+            &'a mut Tree<V, S, L, I>,
+        );
+        impl<V, const S: usize, const L: usize, const I: usize> Drop for Whole<'_, V, S, L, I> {
+            fn drop(&mut self) {
+                if self.0.height > 0 {
+                    self.0.finish();
+                } else if let Some(small) = self.0.small.first() {
+                    self.0.len = small.len;
+                }
+            }
+        }
+        let whole = Whole(self);
+        if let Some(small) = whole.0.small.first_mut()
+            && whole.0.height == 0
+        {
+            return small.retain(keep);
+        }
+        let mut leaf = whole.0.first_leaf;
+        while leaf != NIL {
+            whole.0.leaves[leaf].retain(&mut keep);
+            leaf = whole.0.leaves[leaf].next;
+        }
+    }
+}
+
+impl<V: Clone, const SMALL: usize, const LEAF: usize, const INNER: usize> Clone
+    for Tree<V, SMALL, LEAF, INNER>
+{
+    fn clone(&self) -> Self {
+        let mut small = Vec::new();
+        if self.height > 0 || self.len > 0 {
+            small.reserve_exact(1);
+            small.extend(self.small.iter().cloned());
+        }
+        let (leaves, inners) = if self.height > 0 {
+            (self.leaves.clone(), self.inners.clone())
+        } else {
+            (Arena::new(), Arena::new())
+        };
+        Tree { small, leaves, inners, path: Path::NOWHERE, ..*self }
+    }
+}
+
+// The bound that lets a clone of plain values be a copy of blocks.
+const _: () = {
+    const fn copy<T: Copy>() {}
+    copy::<Leaf<u64, 15>>();
+    copy::<Inner<31>>();
+};

@@ -1,0 +1,114 @@
+//! The invariants of the tree, checked one by one.
+
+use super::node::{Inner, Leaf, NIL, Summary, UNUSED};
+use super::tree::{Path, Tree};
+
+impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
+    Tree<V, SMALL, LEAF, INNER>
+{
+    /// Walks the invariants listed at [`Tree`] and panics at the first that is
+    /// broken, with its number.
+    pub(super) fn check(&self) {
+        let mut chain = (NIL, 0, 0);
+        let mut last: Option<(u64, &V)> = None;
+        if self.height == 0 {
+            assert!(
+                self.small.len() <= 1 && self.first_leaf == NIL && self.last_leaf == NIL,
+                "invariant 5"
+            );
+            if let Some(small) = self.small.first() {
+                check_leaf(small, &mut last);
+                chain.1 = small.len;
+            }
+            assert!(
+                self.leaves.in_use() == 0 && self.inners.in_use() == 0,
+                "invariant 10: nodes at height 0"
+            );
+        } else {
+            assert!(self.inners[self.root].len >= 2, "invariant 6: a root with one child");
+            self.check_node(self.height, self.root, &mut chain, &mut last);
+            assert!(chain.0 == self.last_leaf, "invariant 9: the last leaf");
+            assert!(self.leaves[self.last_leaf].next == NIL, "invariant 9: after the last leaf");
+            assert!(self.small.len() == 1 && self.small[0].len == 0, "invariant 11");
+            assert!(self.inners.in_use() == chain.2, "invariant 10: inner nodes");
+        }
+        assert!(self.len == chain.1, "invariant 10: {} ranges counted as {}", chain.1, self.len);
+        if self.height > 0 && self.path.leaf != NIL {
+            let mut path = Path::NOWHERE;
+            self.descend(self.leaves[self.path.leaf].starts[0] + 1, &mut path);
+            assert!(path.leaf == self.path.leaf && path.limit == self.path.limit, "invariant 12");
+            for level in 1..=self.height {
+                assert!(path.at(level) == self.path.at(level), "invariant 12 at level {level}");
+            }
+        }
+    }
+
+    /// `chain` is the leaf before, the ranges and the inner nodes so far.
+    fn check_node<'a>(
+        &'a self,
+        level: usize,
+        id: u32,
+        chain: &mut (u32, usize, usize),
+        last: &mut Option<(u64, &'a V)>,
+    ) -> Summary {
+        if level == 0 {
+            let leaf = &self.leaves[id];
+            assert!(
+                leaf.len >= Leaf::<V, LEAF>::MIN && leaf.len <= LEAF,
+                "invariant 6: a leaf of {}",
+                leaf.len
+            );
+            assert!(leaf.prev == chain.0, "invariant 9: leaf {id} does not follow {}", chain.0);
+            let before = if chain.0 == NIL { self.first_leaf } else { self.leaves[chain.0].next };
+            assert!(before == id, "invariant 9: {} is not followed by {id}", chain.0);
+            check_leaf(leaf, last);
+            (chain.0, chain.1) = (id, chain.1 + leaf.len);
+            return self.summary(0, id);
+        }
+        let node = &self.inners[id];
+        chain.2 += 1;
+        let is_root = level == self.height;
+        assert!(
+            (is_root || node.len >= Inner::<INNER>::MIN) && node.len <= INNER,
+            "invariant 6: {} children",
+            node.len
+        );
+        for slot in 0..node.live() {
+            let child = self.check_node(level - 1, node.child[slot], chain, last);
+            assert!(
+                child.first == node.firsts[slot] && child.last == node.lasts[slot],
+                "invariant 7"
+            );
+            let gap = child.gap.max(node.lead(slot));
+            assert!(
+                node.gaps[slot] == gap,
+                "invariant 8: {} is not {gap} in slot {slot}",
+                node.gaps[slot]
+            );
+        }
+        assert!(
+            node.firsts[node.live()..].iter().all(|&first| first == UNUSED),
+            "invariant 4: inner"
+        );
+        node.summary()
+    }
+}
+
+fn check_leaf<'a, V: PartialEq, const N: usize>(
+    leaf: &'a Leaf<V, N>,
+    last: &mut Option<(u64, &'a V)>,
+) {
+    assert!(leaf.len <= N, "invariant 6: a leaf of {}", leaf.len);
+    for at in 0..leaf.live() {
+        let (start, end, val) = (leaf.starts[at], leaf.ends[at], leaf.val(at));
+        assert!(start < end, "invariant 1: {start}..{end}");
+        if let Some((before, equal)) = *last {
+            assert!(before <= start, "invariant 2: {start} after {before}");
+            assert!(before < start || equal != val, "invariant 3: not joined at {start}");
+        }
+        *last = Some((end, val));
+    }
+    for at in leaf.live()..N {
+        assert!(leaf.starts[at] == UNUSED && leaf.vals[at].is_none(), "invariant 4: slot {at}");
+    }
+}

@@ -1,0 +1,319 @@
+//! Edits of ranges: put, cut, take, update, merge.
+
+use core::mem::needs_drop;
+
+use super::node::{Edit, Full, Leaf, NIL, UNUSED};
+use super::tree::Tree;
+
+impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
+    /// The small leaf, allocated if this is the first edit.
+    pub(super) fn small_leaf(&mut self) -> &mut Leaf<V, SMALL> {
+        if self.small.is_empty() {
+            self.small.reserve_exact(1);
+            self.small.push(Leaf::new());
+        }
+        &mut self.small[0]
+    }
+
+    /// Makes `start..end` free of ranges, also when dropping one of the values
+    /// panics.
+    #[inline]
+    pub(super) fn cut(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+        let mut cut = |tree: &mut Self| tree.cut_ranges(start, end, dup);
+        if needs_drop::<V>() { to_the_end(self, cut) } else { cut(self) }
+    }
+
+    fn cut_ranges(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+        if start >= end || self.len == 0 {
+            return;
+        }
+        let mut key = start;
+        loop {
+            let limit = self.seek(key);
+            let cut = if self.height == 0 {
+                self.small_leaf().cut(start, end, dup)
+            } else {
+                self.leaves[self.path.leaf].cut(start, end, dup)
+            };
+            let Ok(edit) = cut else {
+                self.make_room(key);
+                continue;
+            };
+            let more_here = needs_drop::<V>() && edit.grew < 0;
+            self.settle(edit);
+            if more_here {
+                continue;
+            }
+            if limit >= end {
+                return;
+            }
+            // A descent for this key ends in the leaf that starts at the limit.
+            key = limit + 1;
+        }
+    }
+
+    /// Takes out the range that starts at `start`.
+    fn take_at(&mut self, start: u64) -> (u64, V) {
+        self.seek(start + 1);
+        let (end, edit, val) = if self.height == 0 {
+            take_last_before(self.small_leaf(), start + 1)
+        } else {
+            take_last_before(&mut self.leaves[self.path.leaf], start + 1)
+        };
+        self.settle(edit);
+        (end, val)
+    }
+
+    /// The first piece of a range in `low..high`.
+    pub(super) fn first_piece(&self, low: u64, high: u64) -> Option<(u64, u64)> {
+        let (start, end, _) = self.overlapping(low, high).next()?;
+        Some((start.max(low), end.min(high)))
+    }
+
+    /// The last piece of a range in `low..high`.
+    pub(super) fn last_piece(&self, low: u64, high: u64) -> Option<(u64, u64)> {
+        let (start, end, _) = self.overlapping(low, high).next_back()?;
+        Some((start.max(low), end.min(high)))
+    }
+
+    /// Takes out the piece `start..end` of one range.
+    pub(super) fn take_piece(
+        &mut self,
+        start: u64,
+        end: u64,
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) -> Option<V> {
+        let (range_start, range_end, val) = self.get(start)?;
+        if range_start == start && range_end == end {
+            return Some(self.take_at(start).1);
+        }
+        let val = dup(start, val);
+        self.cut(start, end, dup);
+        Some(val)
+    }
+
+    /// Puts `val` on `start..end`, over what is there, also when dropping what
+    /// was there panics.
+    #[inline]
+    pub(super) fn put(&mut self, start: u64, end: u64, val: V, dup: &mut impl FnMut(u64, &V) -> V)
+    where
+        V: PartialEq,
+    {
+        if start >= end {
+            return;
+        }
+        if needs_drop::<V>() && self.covers_whole_range(start, end) {
+            let put = Put { tree: self, start, end, val: Some(val), dup };
+            return put.tree.cut_ranges(start, end, put.dup);
+        }
+        self.put_over(start, end, val, dup);
+    }
+
+    /// Puts `val` on `start..end`, where it displaces no value that needs a drop.
+    fn put_over(&mut self, start: u64, end: u64, val: V, dup: &mut impl FnMut(u64, &V) -> V)
+    where
+        V: PartialEq,
+    {
+        let mut end = end;
+        let mut val = Some(val);
+        loop {
+            let limit = self.seek(start);
+            if limit < end {
+                self.cut_ranges(limit, end, dup);
+                continue;
+            }
+            if limit == end && limit != UNUSED {
+                let next = self.leaves[self.path.leaf].next;
+                let (next_end, next_val) = (self.leaves[next].ends[0], self.leaves[next].val(0));
+                if val.as_ref() == Some(next_val) {
+                    // The rest of what is put comes from the next leaf.
+                    let (_, _displaced) = self.take_at(end);
+                    end = next_end;
+                    continue;
+                }
+            }
+            let put = if self.height == 0 {
+                self.small_leaf().put(start, end, &mut val, dup)
+            } else {
+                self.leaves[self.path.leaf].put(start, end, &mut val, dup)
+            };
+            match put {
+                Ok(edit) => return self.settle(edit),
+                Err(Full) => self.make_room(start),
+            }
+        }
+    }
+
+    /// Whether a range lies inside `start..end` with both ends.
+    fn covers_whole_range(&self, start: u64, end: u64) -> bool {
+        let (leaf, at) = self.locate(start);
+        let view = self.view(leaf);
+        if at < view.len() {
+            return view.ends[at] <= end;
+        }
+        match if leaf == NIL { NIL } else { self.leaves[leaf].next } {
+            NIL => false,
+            next => self.leaves[next].ends[0] <= end,
+        }
+    }
+
+    /// Cuts the range around `key`, if there is one, in two.
+    fn split_at(&mut self, key: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+        loop {
+            self.seek(key);
+            let split = if self.height == 0 {
+                self.small_leaf().split_at(key, dup)
+            } else {
+                self.leaves[self.path.leaf].split_at(key, dup)
+            };
+            match split {
+                Ok(edit) => return self.settle(edit),
+                Err(Full) => self.make_room(key),
+            }
+        }
+    }
+
+    /// Isolates the pieces of `start..end`, lets `change` change their values,
+    /// and joins what has become equal, also when `change` panics.
+    pub(super) fn update(
+        &mut self,
+        start: u64,
+        end: u64,
+        mut change: impl FnMut(u64, u64, &mut V),
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) where
+        V: PartialEq,
+    {
+        /// Joins what is equal when it is dropped.
+        struct Joined<'a, V: PartialEq, const S: usize, const L: usize, const I: usize> {
+            tree: &'a mut Tree<V, S, L, I>,
+            start: u64,
+            end: u64,
+        }
+        impl<V: PartialEq, const S: usize, const L: usize, const I: usize> Drop for Joined<'_, V, S, L, I> {
+            fn drop(&mut self) {
+                let (start, end) = (self.start, self.end);
+                to_the_end(self.tree, |tree| tree.merge(start, end));
+            }
+        }
+
+        if start >= end || self.len == 0 {
+            return;
+        }
+        let joined = Joined { tree: self, start, end };
+        joined.tree.split_at(start, dup);
+        joined.tree.split_at(end, dup);
+        if joined.tree.height == 0 {
+            joined.tree.small_leaf().change(start, end, &mut change);
+            return;
+        }
+        let mut limit = joined.tree.seek(start);
+        let mut leaf = joined.tree.path.leaf;
+        loop {
+            joined.tree.leaves[leaf].change(start, end, &mut change);
+            if limit >= end {
+                return;
+            }
+            leaf = joined.tree.leaves[leaf].next;
+            limit = match joined.tree.leaves[leaf].next {
+                NIL => UNUSED,
+                next => joined.tree.leaves[next].starts[0],
+            };
+        }
+    }
+
+    /// Joins equal ranges that touch at or between `start` and `end`.
+    fn merge(&mut self, start: u64, end: u64)
+    where
+        V: PartialEq,
+    {
+        let mut key = start;
+        loop {
+            let limit = self.seek(key);
+            let merged = if self.height == 0 {
+                self.small_leaf().merge(start, end)
+            } else {
+                self.leaves[self.path.leaf].merge(start, end)
+            };
+            let more_here = needs_drop::<V>() && merged.grew < 0;
+            // Where this one is mended away, `key` finds its ranges again.
+            self.settle(merged);
+            if more_here {
+                continue;
+            }
+            if limit > end || limit == UNUSED {
+                return;
+            }
+            self.merge_at_limit(key);
+            key = limit + 1;
+        }
+    }
+
+    /// Joins the last range of the leaf at `key` with the first of the next leaf
+    /// if they touch and are equal.
+    fn merge_at_limit(&mut self, key: u64)
+    where
+        V: PartialEq,
+    {
+        let limit = self.seek(key);
+        if self.height == 0 || limit == UNUSED {
+            return;
+        }
+        let leaf = &self.leaves[self.path.leaf];
+        let last = leaf.live() - 1;
+        if leaf.ends[last] != limit || leaf.val(last) != self.leaves[leaf.next].val(0) {
+            return;
+        }
+        // The right one goes first: a hole for a moment, and never an overlap.
+        let (end, _displaced) = self.take_at(limit);
+        self.seek(limit);
+        let edit = if self.height == 0 {
+            self.small_leaf().extend_last_before(limit, end)
+        } else {
+            self.leaves[self.path.leaf].extend_last_before(limit, end)
+        };
+        self.settle(edit);
+    }
+}
+
+/// Does `step`, and when it panics does it once more: what a value's panicking
+/// `drop` interrupted is completed before the panic goes on.
+fn to_the_end<T>(tree: &mut T, step: impl FnMut(&mut T)) {
+    struct Again<'a, T, F: FnMut(&mut T)>(&'a mut T, F);
+    impl<T, F: FnMut(&mut T)> Drop for Again<'_, T, F> {
+        fn drop(&mut self) {
+            (self.1)(self.0);
+        }
+    }
+    let mut again = Again(tree, step);
+    (again.1)(again.0);
+    core::mem::forget(again);
+}
+
+/// A value on its way in: put when this is dropped, over a range then free.
+struct Put<'a, V: PartialEq, D: FnMut(u64, &V) -> V, const S: usize, const L: usize, const I: usize>
+{
+    tree: &'a mut Tree<V, S, L, I>,
+    start: u64,
+    end: u64,
+    val: Option<V>,
+    dup: &'a mut D,
+}
+
+impl<V: PartialEq, D: FnMut(u64, &V) -> V, const S: usize, const L: usize, const I: usize> Drop
+    for Put<'_, V, D, S, L, I>
+{
+    fn drop(&mut self) {
+        let Some(val) = self.val.take() else { return };
+        self.tree.cut_ranges(self.start, self.end, self.dup);
+        self.tree.put_over(self.start, self.end, val, self.dup);
+    }
+}
+
+/// Takes out the last range that starts below `key`.
+fn take_last_before<V, const N: usize>(leaf: &mut Leaf<V, N>, key: u64) -> (u64, Edit<V>, V) {
+    let at = leaf.rank(key) - 1;
+    let end = leaf.ends[at];
+    let (edit, val) = leaf.take(at);
+    (end, edit, val.expect("live slots hold a value"))
+}

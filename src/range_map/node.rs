@@ -1,0 +1,604 @@
+//! The two kinds of nodes, and what can be done to one of them alone.
+
+use core::hint::select_unpredictable;
+use core::mem::needs_drop;
+
+/// No node.
+pub(super) const NIL: u32 = u32::MAX;
+
+/// A start that no range has: ranges are not empty, so all start below it.
+/// Unused slots hold it, so that a search needs no length.
+pub(super) const UNUSED: u64 = u64::MAX;
+
+/// Widens a node id to an index.
+#[inline]
+#[allow(
+    clippy::as_conversions,
+    reason = "u32 to usize; ids are only given out for nodes that exist"
+)]
+pub(super) const fn ix(id: u32) -> usize {
+    id as usize
+}
+
+/// Counts the elements below `key`; `keys` ascends and has 2^k - 1 slots.
+///
+/// The steps depend on neither data nor length, so nothing is mispredicted.
+#[inline]
+fn rank<const N: usize>(keys: &[u64; N], key: u64) -> usize {
+    let mut below = 0;
+    let mut half = N.div_ceil(2);
+    while half > 0 {
+        let upper = below + half;
+        below = select_unpredictable(keys[upper - 1] < key, upper, below);
+        half /= 2;
+    }
+    below
+}
+
+/// Up to `N` ranges with their values, ascending.
+#[derive(Clone, Copy)]
+pub(super) struct Leaf<V, const N: usize> {
+    pub(super) len: usize,
+    /// The leaves before and after this one; `next` also links free leaves.
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    pub(super) starts: [u64; N],
+    pub(super) ends: [u64; N],
+    /// `None` in unused slots only.
+    pub(super) vals: [Option<V>; N],
+}
+
+/// What an edit of one leaf did that concerns the rest of the tree.
+pub(super) struct Edit<V> {
+    /// Ranges added, or removed if negative.
+    pub(super) grew: isize,
+    /// The largest gap between two ranges of the leaf that was not there before.
+    pub(super) opened: u64,
+    /// The largest gap between two ranges of the leaf that is there no more.
+    pub(super) closed: u64,
+    /// Values to drop when the tree is whole again.
+    pub(super) doomed: [Option<V>; 2],
+}
+
+impl<V> Edit<V> {
+    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0, doomed: [None, None] };
+}
+
+/// The leaf has too few free slots for the edit, and is unchanged.
+pub(super) struct Full;
+
+impl<V, const N: usize> Leaf<V, N> {
+    /// Fewest ranges in a leaf that has a parent.
+    pub(super) const MIN: usize = if N / 4 == 0 { 1 } else { N / 4 };
+    /// Two neighbours with at most this many ranges in all become one leaf.
+    pub(super) const MERGE: usize =
+        if N * 3 / 4 < 2 * Self::MIN - 1 { 2 * Self::MIN - 1 } else { N * 3 / 4 };
+    /// Free slots that any single edit can do with.
+    pub(super) const SLACK: usize = 2;
+
+    pub(super) const fn new() -> Self {
+        const {
+            assert!(
+                (N + 1).is_power_of_two() && N >= 3 && N <= 63,
+                "capacities are 3, 7, 15, 31 or 63"
+            );
+        }
+        Leaf {
+            len: 0,
+            prev: NIL,
+            next: NIL,
+            starts: [UNUSED; N],
+            ends: [0; N],
+            vals: [const { None }; N],
+        }
+    }
+
+    /// Counts the ranges that start below `key`.
+    #[inline]
+    pub(super) fn rank(&self, key: u64) -> usize {
+        rank(&self.starts, key)
+    }
+
+    /// The length, in a form that lets the compiler see that it bounds the arrays.
+    #[inline]
+    pub(super) fn live(&self) -> usize {
+        self.len.min(N)
+    }
+
+    pub(super) fn last_end(&self) -> u64 {
+        self.live().checked_sub(1).map_or(0, |last| self.ends[last])
+    }
+
+    /// The gap between the ranges in slots `at - 1` and `at`; 0 at the edges.
+    #[inline]
+    fn gap_before(&self, at: usize) -> u64 {
+        if at == 0 || at >= self.live() { 0 } else { self.starts[at] - self.ends[at - 1] }
+    }
+
+    pub(super) fn max_gap(&self) -> u64 {
+        let len = self.live();
+        let mut max = 0;
+        for at in 1..len {
+            max = max.max(self.starts[at] - self.ends[at - 1]);
+        }
+        max
+    }
+
+    #[inline]
+    pub(super) fn val(&self, at: usize) -> &V {
+        self.vals[at].as_ref().expect("slots below `len` hold a value")
+    }
+
+    /// Opens `count` slots at `at`; what was there moves up.
+    #[inline]
+    fn open(&mut self, at: usize, count: usize) {
+        let mut from = self.live();
+        self.len += count;
+        while from > at {
+            from -= 1;
+            let to = from + count;
+            self.starts[to] = self.starts[from];
+            self.ends[to] = self.ends[from];
+            self.vals[to] = self.vals[from].take();
+        }
+    }
+
+    /// Closes the slots `from..to`, whose values are gone or need no drop.
+    #[inline]
+    fn close(&mut self, from: usize, to: usize) {
+        let len = self.live();
+        let mut at = from;
+        for source in to..len {
+            self.starts[at] = self.starts[source];
+            self.ends[at] = self.ends[source];
+            self.vals[at] = self.vals[source].take();
+            at += 1;
+        }
+        self.starts[at..len].fill(UNUSED);
+        for val in &mut self.vals[at..len] {
+            *val = None;
+        }
+        self.len = at;
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize, start: u64, end: u64, val: V) {
+        self.starts[at] = start;
+        self.ends[at] = end;
+        self.vals[at] = Some(val);
+    }
+
+    /// Appends a range that lies after all others.
+    pub(super) fn push(&mut self, start: u64, end: u64, val: V) {
+        let at = self.len;
+        self.set(at, start, end, val);
+        self.len = at + 1;
+    }
+
+    /// Takes out slot `at`.
+    pub(super) fn take(&mut self, at: usize) -> (Edit<V>, Option<V>) {
+        let closed = self.gap_before(at).max(self.gap_before(at + 1));
+        let val = self.vals[at].take();
+        self.close(at, at + 1);
+        (Edit { grew: -1, opened: self.gap_before(at), closed, doomed: [None, None] }, val)
+    }
+
+    /// Lets the range that ends at `from`, the last one before it, end at `to`.
+    pub(super) fn extend_last_before(&mut self, from: u64, to: u64) -> Edit<V> {
+        let at = self.rank(from) - 1;
+        let closed = self.gap_before(at + 1);
+        self.ends[at] = to;
+        Edit { opened: self.gap_before(at + 1), closed, ..Edit::NOTHING }
+    }
+
+    /// Calls `change` for the ranges that start in `start..end`.
+    pub(super) fn change(
+        &mut self,
+        start: u64,
+        end: u64,
+        change: &mut impl FnMut(u64, u64, &mut V),
+    ) {
+        for at in self.rank(start)..self.live() {
+            if self.starts[at] >= end {
+                return;
+            }
+            let val = self.vals[at].as_mut().expect("live slots hold a value");
+            change(self.starts[at], self.ends[at], val);
+        }
+    }
+
+    /// Joins equal neighbours that touch at or between `start` and `end`; where
+    /// values need a drop, one pair per call.
+    pub(super) fn merge(&mut self, start: u64, end: u64) -> Edit<V>
+    where
+        V: PartialEq,
+    {
+        let mut edit = Edit::NOTHING;
+        let mut at = self.rank(start).max(1);
+        while at < self.live() && self.starts[at] <= end {
+            if self.ends[at - 1] != self.starts[at] || self.val(at - 1) != self.val(at) {
+                at += 1;
+                continue;
+            }
+            self.ends[at - 1] = self.ends[at];
+            let gone = self.vals[at].take();
+            self.close(at, at + 1);
+            edit.grew -= 1;
+            if needs_drop::<V>() {
+                edit.doomed[0] = gone;
+                break;
+            }
+        }
+        edit
+    }
+
+    /// Keeps the slots that `keep` wants and drops the other values last.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64, u64, &V) -> bool) {
+        let len = self.live();
+        let mut kept = [false; N];
+        for (at, kept) in kept[..len].iter_mut().enumerate() {
+            *kept = keep(self.starts[at], self.ends[at], self.val(at));
+        }
+        let mut to = 0;
+        for at in 0..len {
+            if kept[at] {
+                self.starts[to] = self.starts[at];
+                self.ends[to] = self.ends[at];
+                self.vals.swap(to, at);
+                to += 1;
+            }
+        }
+        self.starts[to..len].fill(UNUSED);
+        self.len = to;
+        for val in &mut self.vals[to..len] {
+            // Taken first: the slot is empty also when the drop panics.
+            drop(val.take());
+        }
+    }
+
+    /// Moves the first `count` ranges of `right` behind those of `self`.
+    pub(super) fn pull(&mut self, right: &mut Self, count: usize) {
+        let len = self.live();
+        self.starts[len..len + count].copy_from_slice(&right.starts[..count]);
+        self.ends[len..len + count].copy_from_slice(&right.ends[..count]);
+        for (to, from) in self.vals[len..len + count].iter_mut().zip(&mut right.vals[..count]) {
+            *to = from.take();
+        }
+        self.len = len + count;
+        right.close(0, count);
+    }
+
+    /// Moves the last `count` ranges of `self` before those of `right`.
+    pub(super) fn push_into(&mut self, right: &mut Self, count: usize) {
+        let len = self.live();
+        let from = len - count;
+        right.open(0, count);
+        right.starts[..count].copy_from_slice(&self.starts[from..len]);
+        right.ends[..count].copy_from_slice(&self.ends[from..len]);
+        for (to, from) in right.vals[..count].iter_mut().zip(&mut self.vals[from..len]) {
+            *to = from.take();
+        }
+        self.starts[from..len].fill(UNUSED);
+        self.len = from;
+    }
+
+    /// Cuts the range around `key`, if there is one, in two at `key`.
+    pub(super) fn split_at(
+        &mut self,
+        key: u64,
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) -> Result<Edit<V>, Full> {
+        let at = self.rank(key);
+        if at == 0 || self.ends[at - 1] <= key {
+            return Ok(Edit::NOTHING);
+        }
+        if self.live() == N {
+            return Err(Full);
+        }
+        let end = self.ends[at - 1];
+        let val = dup(key, self.val(at - 1));
+        self.ends[at - 1] = key;
+        self.open(at, 1);
+        self.set(at, key, end, val);
+        Ok(Edit { grew: 1, ..Edit::NOTHING })
+    }
+
+    /// Removes `start..end` as far as it is covered here.
+    ///
+    /// Where values need a drop, at most one range disappears per call; the
+    /// caller calls again until nothing is left.
+    pub(super) fn cut(
+        &mut self,
+        start: u64,
+        end: u64,
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) -> Result<Edit<V>, Full> {
+        let mut at = self.rank(start);
+        if at > 0 && self.ends[at - 1] > end {
+            // [---v---)  becomes  [-v)  [-v)
+            if self.live() == N {
+                return Err(Full);
+            }
+            let tail = self.ends[at - 1];
+            let val = dup(start, self.val(at - 1));
+            self.ends[at - 1] = start;
+            self.open(at, 1);
+            self.set(at, end, tail, val);
+            return Ok(Edit { grew: 1, opened: end - start, ..Edit::NOTHING });
+        }
+        let len = self.live();
+        let mut to = at;
+        while to < len && self.starts[to] < end {
+            to += 1;
+        }
+        let mut closed = 0;
+        for gap in at..=to {
+            closed = closed.max(self.gap_before(gap));
+        }
+        if at > 0 && self.ends[at - 1] > start {
+            self.ends[at - 1] = start;
+        }
+        if to > at && self.ends[to - 1] > end {
+            self.starts[to - 1] = end;
+            to -= 1;
+        }
+        let mut doomed = None;
+        if needs_drop::<V>() && to > at {
+            if to - at > 1 {
+                // Only the last one goes now; its neighbours stay as they are.
+                at = to - 1;
+            }
+            doomed = self.vals[at].take();
+        }
+        if to > at {
+            self.close(at, to);
+        }
+        let opened = self.gap_before(at);
+        Ok(Edit {
+            grew: -to.wrapping_sub(at).cast_signed(),
+            opened,
+            closed,
+            doomed: [doomed, None],
+        })
+    }
+
+    /// Puts `val` on `start..end`, over what is there, and joins equal neighbours.
+    ///
+    /// Nothing outside this leaf may overlap or continue the range, and where
+    /// values need a drop no whole range may lie inside it. `val` is taken
+    /// unless the leaf is full or has an equal value in place.
+    pub(super) fn put(
+        &mut self,
+        start: u64,
+        end: u64,
+        val: &mut Option<V>,
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) -> Result<Edit<V>, Full>
+    where
+        V: PartialEq,
+    {
+        let len = self.live();
+        let from = self.rank(start);
+        let mut to = from;
+        while to < len && self.starts[to] < end {
+            to += 1;
+        }
+        let new = val.as_ref().expect("put is called with a value");
+
+        // The new range may reach into one neighbour on each side and swallow
+        // any number between them; an equal neighbour becomes part of it:
+        //
+        //      before   [---a---)   [-b-) [-c-)   [---d---)
+        //      put            [---------val---------)
+        //      after    [--a--)[--------val---------)[-d--)
+        //
+        // `first..beyond` are the slots that it takes the place of.
+        let (mut first, mut beyond) = (from, to);
+        let (mut new_start, mut new_end) = (start, end);
+        let mut trim_left = false;
+        let mut tail = None;
+        if from > 0 && self.ends[from - 1] >= start {
+            let left_end = self.ends[from - 1];
+            if self.val(from - 1) == new {
+                if left_end >= end {
+                    return Ok(Edit::NOTHING);
+                }
+                new_start = self.starts[from - 1];
+                first = from - 1;
+            } else if left_end > start {
+                trim_left = true;
+                if left_end > end {
+                    tail = Some(left_end);
+                }
+            }
+        }
+        let mut trim_right = false;
+        if to > from && self.ends[to - 1] > end {
+            if self.val(to - 1) == new {
+                new_end = self.ends[to - 1];
+            } else {
+                trim_right = true;
+                beyond = to - 1;
+            }
+        } else if to < len && tail.is_none() && self.starts[to] == end && self.val(to) == new {
+            new_end = self.ends[to];
+            beyond = to + 1;
+        }
+        let replaced = beyond - first;
+        let added = if tail.is_some() { 2 } else { 1 };
+        if len + added > N + replaced {
+            return Err(Full);
+        }
+        let tail = tail.map(|tail_end| (tail_end, dup(start, self.val(from - 1))));
+
+        let mut closed = 0;
+        for gap in first..=beyond {
+            closed = closed.max(self.gap_before(gap));
+        }
+        if trim_left {
+            self.ends[from - 1] = start;
+        }
+        if trim_right {
+            self.starts[to - 1] = end;
+        }
+        let mut doomed = [None, None];
+        if replaced == 0 {
+            self.open(first, added);
+            self.starts[first] = new_start;
+            self.ends[first] = new_end;
+            self.vals[first] = val.take();
+            if let Some((tail_end, copy)) = tail {
+                self.set(first + 1, end, tail_end, copy);
+            }
+        } else {
+            self.starts[first] = new_start;
+            self.ends[first] = new_end;
+            let old = core::mem::replace(&mut self.vals[first], val.take());
+            if replaced > 1 {
+                let last = self.vals[beyond - 1].take();
+                self.close(first + 1, beyond);
+                if needs_drop::<V>() {
+                    doomed[1] = last;
+                }
+            }
+            if needs_drop::<V>() {
+                doomed[0] = old;
+            }
+        }
+        let opened = self.gap_before(first).max(self.gap_before(first + added));
+        let grew = added.wrapping_sub(replaced).cast_signed();
+        Ok(Edit { grew, opened, closed, doomed })
+    }
+}
+
+/// Up to `N` children: for each the first start, the last end and the largest gap.
+///
+/// The gap before child `t` belongs to slot `t`, so that a search scans one
+/// array; the one before child 0 belongs to the slot of this node in its parent.
+#[derive(Clone, Copy)]
+pub(super) struct Inner<const N: usize> {
+    pub(super) len: usize,
+    pub(super) child: [u32; N],
+    pub(super) firsts: [u64; N],
+    pub(super) lasts: [u64; N],
+    pub(super) gaps: [u64; N],
+}
+
+/// What a parent knows of a child.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Summary {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// The largest gap between two ranges under the child.
+    pub(super) gap: u64,
+}
+
+impl<const N: usize> Inner<N> {
+    /// Fewest children of a node that is not the root; never one, so that a
+    /// child always has a sibling.
+    pub(super) const MIN: usize = if N / 4 < 2 { 2 } else { N / 4 };
+    /// Two neighbours with at most this many children in all become one node.
+    pub(super) const MERGE: usize =
+        if N * 3 / 4 < 2 * Self::MIN - 1 { 2 * Self::MIN - 1 } else { N * 3 / 4 };
+
+    pub(super) const fn new() -> Self {
+        const {
+            assert!(
+                (N + 1).is_power_of_two() && N >= 3 && N <= 63,
+                "capacities are 3, 7, 15, 31 or 63"
+            );
+        }
+        Inner { len: 0, child: [NIL; N], firsts: [UNUSED; N], lasts: [0; N], gaps: [0; N] }
+    }
+
+    #[inline]
+    pub(super) fn live(&self) -> usize {
+        self.len.min(N)
+    }
+
+    /// The slot of the child that holds the last range that starts below `key`,
+    /// or the first slot.
+    #[inline]
+    pub(super) fn slot(&self, key: u64) -> usize {
+        rank(&self.firsts, key).saturating_sub(1)
+    }
+
+    pub(super) fn max_gap(&self) -> u64 {
+        self.gaps[..self.live()].iter().copied().fold(0, u64::max)
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            first: self.firsts[0],
+            last: self.live().checked_sub(1).map_or(0, |last| self.lasts[last]),
+            gap: self.max_gap(),
+        }
+    }
+
+    /// The gap between the children in slots `at - 1` and `at`.
+    #[inline]
+    pub(super) fn lead(&self, at: usize) -> u64 {
+        if at == 0 { 0 } else { self.firsts[at] - self.lasts[at - 1] }
+    }
+
+    /// Writes what is known of the child in slot `at`.
+    pub(super) fn set(&mut self, at: usize, summary: Summary) {
+        self.firsts[at] = summary.first;
+        self.lasts[at] = summary.last;
+        self.gaps[at] = summary.gap.max(self.lead(at));
+    }
+
+    /// Adds `child` in slot `at`, with nothing known of it yet.
+    pub(super) fn insert(&mut self, at: usize, child: u32) {
+        let len = self.live();
+        self.child.copy_within(at..len, at + 1);
+        self.firsts.copy_within(at..len, at + 1);
+        self.lasts.copy_within(at..len, at + 1);
+        self.gaps.copy_within(at..len, at + 1);
+        self.child[at] = child;
+        self.len = len + 1;
+    }
+
+    /// Removes slot `at`; the gaps around it are the caller's to mend.
+    pub(super) fn remove(&mut self, at: usize) {
+        let len = self.live();
+        self.child.copy_within(at + 1..len, at);
+        self.firsts.copy_within(at + 1..len, at);
+        self.lasts.copy_within(at + 1..len, at);
+        self.gaps.copy_within(at + 1..len, at);
+        self.firsts[len - 1] = UNUSED;
+        self.len = len - 1;
+    }
+
+    /// Moves the first `count` children of `right` behind those of `self`.
+    pub(super) fn pull(&mut self, right: &mut Self, count: usize) {
+        let (to, len) = (self.live(), right.live());
+        self.copy_from(to, right, 0, count);
+        self.len = to + count;
+        let all = *right;
+        right.copy_from(0, &all, count, len - count);
+        right.truncate(len - count);
+    }
+
+    /// Moves the last `count` children of `self` before those of `right`.
+    pub(super) fn push_into(&mut self, right: &mut Self, count: usize) {
+        let (len, right_len) = (self.live(), right.live());
+        let all = *right;
+        right.copy_from(count, &all, 0, right_len);
+        right.copy_from(0, self, len - count, count);
+        right.len = right_len + count;
+        self.truncate(len - count);
+    }
+
+    fn copy_from(&mut self, to: usize, other: &Self, from: usize, count: usize) {
+        self.child[to..to + count].copy_from_slice(&other.child[from..from + count]);
+        self.firsts[to..to + count].copy_from_slice(&other.firsts[from..from + count]);
+        self.lasts[to..to + count].copy_from_slice(&other.lasts[from..from + count]);
+        self.gaps[to..to + count].copy_from_slice(&other.gaps[from..from + count]);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.firsts[len..].fill(UNUSED);
+        self.len = len;
+    }
+}

@@ -1,0 +1,443 @@
+//! The tree: where things are, and what each node knows of those below it.
+
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+
+use super::arena::Arena;
+use super::node::{Edit, Inner, Leaf, NIL, Summary, UNUSED};
+
+/// More levels than 2^32 leaves can need, as every node has two children.
+pub(super) const MAX_HEIGHT: usize = 32;
+
+/// A gap-tracking B+-tree over `u64`, the engine of [`RangeMap`](super::RangeMap).
+///
+/// Up to `SMALL` ranges are one leaf, which is a small block of its own. More
+/// live in leaves of `LEAF` ranges, chained in order, under inner nodes of
+/// `INNER` children.
+//
+// Invariants, checked by `check` in this order:
+//  1. Every range is non-empty.
+//  2. Ranges are disjoint and ascend, within leaves and over all of them.
+//  3. Two ranges that touch have different values.
+//  4. Unused slots start at `UNUSED` and hold no value.
+//  5. All leaves have the same depth, `height`; at height 0 the small leaf is the tree.
+//  6. A leaf holds MIN to LEAF ranges, an inner node MIN (the root: 2) to INNER children.
+//  7. A slot knows exactly the first start and the last end under its child.
+//  8. A slot knows exactly the largest gap under its child, the one before the
+//     child included unless it is the first of its node.
+//  9. The chain of leaves is the order of the tree, in both directions.
+// 10. `len` counts the ranges; every node of an arena is in the tree or free.
+// 11. While `height` is not 0 the small leaf is allocated and empty, so that
+//     the way back to it needs no memory.
+// 12. The finger, when it is set, is a path that a descent would take.
+pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: usize> {
+    /// Holds at most one leaf. Nothing is allocated for an empty tree.
+    pub(super) small: Vec<Leaf<V, SMALL>>,
+    pub(super) leaves: Arena<Leaf<V, LEAF>>,
+    pub(super) inners: Arena<Inner<INNER>>,
+    pub(super) root: u32,
+    pub(super) height: usize,
+    pub(super) len: usize,
+    pub(super) first_leaf: u32,
+    pub(super) last_leaf: u32,
+    pub(super) path: Path,
+}
+
+/// The way from the root to a leaf; kept as a finger to the last edited one.
+#[derive(Clone)]
+pub(super) struct Path {
+    /// The leaf at the bottom, or `NIL`: the path leads nowhere.
+    pub(super) leaf: u32,
+    /// Where the next leaf starts; `UNUSED` behind the last one.
+    pub(super) limit: u64,
+    /// The inner nodes, from level 1, the parents of leaves, up to the root.
+    pub(super) nodes: [u32; MAX_HEIGHT],
+    /// The slots through which the path goes down from them.
+    pub(super) slots: [u8; MAX_HEIGHT],
+}
+
+impl Path {
+    pub(super) const NOWHERE: Self =
+        Path { leaf: NIL, limit: 0, nodes: [NIL; MAX_HEIGHT], slots: [0; MAX_HEIGHT] };
+
+    /// The inner node at `level`, counted from 1, and the slot taken there.
+    #[inline]
+    pub(super) fn at(&self, level: usize) -> (u32, usize) {
+        (self.nodes[level - 1], usize::from(self.slots[level - 1]))
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, level: usize, node: u32, slot: usize) {
+        self.nodes[level - 1] = node;
+        self.set_slot(level, slot);
+    }
+
+    #[inline]
+    #[allow(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "a node has at most 63 slots"
+    )]
+    pub(super) fn set_slot(&mut self, level: usize, slot: usize) {
+        self.slots[level - 1] = slot as u8;
+    }
+}
+
+/// The live part of a leaf of either kind.
+pub(super) struct View<'a, V> {
+    pub(super) starts: &'a [u64],
+    pub(super) ends: &'a [u64],
+    pub(super) vals: &'a [Option<V>],
+}
+
+impl<V> Clone for View<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<V> Copy for View<'_, V> {}
+
+impl<'a, V> View<'a, V> {
+    fn of<const N: usize>(leaf: &'a Leaf<V, N>) -> Self {
+        let len = leaf.live();
+        View { starts: &leaf.starts[..len], ends: &leaf.ends[..len], vals: &leaf.vals[..len] }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    #[inline]
+    pub(super) fn val(&self, at: usize) -> &'a V {
+        self.vals[at].as_ref().expect("live slots hold a value")
+    }
+}
+
+impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
+    pub(super) const fn new() -> Self {
+        Tree {
+            small: Vec::new(),
+            leaves: Arena::new(),
+            inners: Arena::new(),
+            root: NIL,
+            height: 0,
+            len: 0,
+            first_leaf: NIL,
+            last_leaf: NIL,
+            path: Path::NOWHERE,
+        }
+    }
+
+    /// The ranges of a leaf; `NIL` names the small one.
+    #[inline]
+    pub(super) fn view(&self, leaf: u32) -> View<'_, V> {
+        if leaf == NIL {
+            self.small.first().map_or(View { starts: &[], ends: &[], vals: &[] }, View::of)
+        } else {
+            View::of(&self.leaves[leaf])
+        }
+    }
+
+    // Finding.
+
+    /// The slot and leaf of the last range that starts below `key`, as slot
+    /// number plus one; 0 if there is none, in the first leaf then.
+    #[inline]
+    pub(super) fn locate(&self, key: u64) -> (u32, usize) {
+        if self.height == 0 {
+            return (NIL, self.small.first().map_or(0, |leaf| leaf.rank(key)));
+        }
+        let leaf = if self.finger_holds(key) {
+            self.path.leaf
+        } else {
+            let mut id = self.root;
+            for _ in 0..self.height {
+                let node = &self.inners[id];
+                id = node.child[node.slot(key)];
+            }
+            id
+        };
+        (leaf, self.leaves[leaf].rank(key))
+    }
+
+    /// The range around `key`. Goes past the finger, which random keys only miss.
+    #[inline]
+    pub(super) fn get(&self, key: u64) -> Option<(u64, u64, &V)> {
+        let below = key.checked_add(1)?;
+        if self.height == 0 {
+            return around(self.small.first()?, key, below);
+        }
+        let mut id = self.root;
+        for _ in 0..self.height {
+            let node = &self.inners[id];
+            id = node.child[node.slot(below)];
+        }
+        around(&self.leaves[id], key, below)
+    }
+
+    /// Whether a descent for `key` would end where the finger points.
+    #[inline]
+    fn finger_holds(&self, key: u64) -> bool {
+        key <= self.path.limit
+            && self.path.leaf != NIL
+            && self.leaves[self.path.leaf].starts[0] < key
+    }
+
+    /// The path to the leaf with the last range that starts below `key`; below
+    /// all ranges, to the first leaf. The tree has inner nodes.
+    pub(super) fn descend(&self, key: u64, path: &mut Path) {
+        let mut id = self.root;
+        for level in (1..=self.height).rev() {
+            let node = &self.inners[id];
+            let slot = node.slot(key);
+            path.put(level, id, slot);
+            id = node.child[slot];
+        }
+        path.leaf = id;
+        path.limit = self.limit(path);
+    }
+
+    /// Where the leaf after the one at the end of the path starts.
+    pub(super) fn limit(&self, path: &Path) -> u64 {
+        for level in 1..=self.height {
+            let (id, slot) = path.at(level);
+            let node = &self.inners[id];
+            if slot + 1 < node.live() {
+                return node.firsts[slot + 1];
+            }
+        }
+        UNUSED
+    }
+
+    /// Points the finger at the leaf with the last range that starts below
+    /// `key`, and tells where the next leaf starts.
+    ///
+    /// What an edit at `key` touches lies in that leaf, a left neighbour to
+    /// join included, but for what lies at or behind the limit.
+    #[inline]
+    pub(super) fn seek(&mut self, key: u64) -> u64 {
+        if self.height == 0 {
+            return UNUSED;
+        }
+        if !self.finger_holds(key) {
+            let mut path = core::mem::replace(&mut self.path, Path::NOWHERE);
+            self.descend(key, &mut path);
+            self.path = path;
+        }
+        self.path.limit
+    }
+
+    /// Forgets the finger, which every change of the shape must.
+    pub(super) fn lift(&mut self) {
+        self.path.leaf = NIL;
+    }
+
+    // Knowing: what the inner nodes hold about those below them.
+
+    pub(super) fn summary(&self, level: usize, id: u32) -> Summary {
+        if level == 0 {
+            let leaf = &self.leaves[id];
+            Summary { first: leaf.starts[0], last: leaf.last_end(), gap: leaf.max_gap() }
+        } else {
+            self.inners[id].summary()
+        }
+    }
+
+    fn max_gap(&self, level: usize, id: u32) -> u64 {
+        if level == 0 { self.leaves[id].max_gap() } else { self.inners[id].max_gap() }
+    }
+
+    /// Learns anew what slot `slot` of inner node `id` at `level` knows.
+    pub(super) fn reslot(&mut self, level: usize, id: u32, slot: usize) {
+        let summary = self.summary(level - 1, self.inners[id].child[slot]);
+        self.inners[id].set(slot, summary);
+    }
+
+    /// Learns anew what the slots on `path` know, from `level` up to the root.
+    pub(super) fn refit(&mut self, path: &Path, level: usize) {
+        for level in level..=self.height {
+            let (id, slot) = path.at(level);
+            self.reslot(level, id, slot);
+            if slot + 1 < self.inners[id].live() {
+                self.reslot(level, id, slot + 1);
+            }
+        }
+    }
+
+    /// Tells the nodes above the finger's leaf what an edit of it changed.
+    ///
+    /// Bounds stay exact at little cost: a slot looks below only where its
+    /// largest gap may be the one that was closed.
+    #[inline]
+    pub(super) fn propagate(&mut self, opened: u64, closed: u64) {
+        let leaf = &self.leaves[self.path.leaf];
+        let (first, last) = (leaf.starts[0], leaf.last_end());
+        let (id, slot) = self.path.at(1);
+        let node = &self.inners[id];
+        let gap = node.gaps[slot];
+        if node.firsts[slot] != first
+            || node.lasts[slot] != last
+            || opened > gap
+            || (closed >= gap && closed > opened)
+        {
+            self.propagate_up(first, last, opened, closed);
+        }
+    }
+
+    fn propagate_up(&mut self, mut first: u64, mut last: u64, mut opened: u64, mut closed: u64) {
+        for level in 1..=self.height {
+            let (id, slot) = self.path.at(level);
+            let node = &mut self.inners[id];
+            let old_last = node.lasts[slot];
+            if node.firsts[slot] != first {
+                closed = closed.max(node.lead(slot));
+                node.firsts[slot] = first;
+                opened = opened.max(node.lead(slot));
+            }
+            node.lasts[slot] = last;
+            let mut change = self.adjust(level, id, slot, opened, closed);
+            if old_last != last && slot + 1 < self.inners[id].live() {
+                let node = &self.inners[id];
+                let lead = node.lead(slot + 1);
+                let next = self.adjust(level, id, slot + 1, lead, node.firsts[slot + 1] - old_last);
+                change = (change.0.max(next.0), change.1.max(next.1));
+            }
+            (opened, closed) = change;
+            let node = &self.inners[id];
+            (first, last) = (node.firsts[0], node.lasts[node.live() - 1]);
+            if level < self.height && opened == 0 && closed == 0 {
+                let (above, slot) = self.path.at(level + 1);
+                let above = &self.inners[above];
+                if above.firsts[slot] == first && above.lasts[slot] == last {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sets the gap of a slot under which gaps of up to `opened` appeared and
+    /// of up to `closed` vanished; answers the same for the node of the slot.
+    fn adjust(
+        &mut self,
+        level: usize,
+        id: u32,
+        slot: usize,
+        opened: u64,
+        closed: u64,
+    ) -> (u64, u64) {
+        let node = &self.inners[id];
+        let old = node.gaps[slot];
+        let new = if opened >= old {
+            opened
+        } else if closed >= old {
+            self.max_gap(level - 1, node.child[slot]).max(node.lead(slot))
+        } else {
+            return (0, 0);
+        };
+        self.inners[id].gaps[slot] = new;
+        match new.cmp(&old) {
+            core::cmp::Ordering::Greater => (new, 0),
+            core::cmp::Ordering::Equal => (0, 0),
+            core::cmp::Ordering::Less => (0, old),
+        }
+    }
+
+    /// Takes an edit of the finger's leaf into account everywhere else, and
+    /// drops what it displaced when that is done.
+    #[inline]
+    pub(super) fn settle(&mut self, edit: Edit<V>) {
+        self.len = self.len.wrapping_add_signed(edit.grew);
+        if self.height > 0 {
+            let len = self.leaves[self.path.leaf].len;
+            if len > 0 {
+                self.propagate(edit.opened, edit.closed);
+            }
+            if edit.grew < 0 && len < Leaf::<V, LEAF>::MIN {
+                self.mend_leaf();
+            }
+        }
+        drop(edit.doomed);
+    }
+
+    // Memory.
+
+    /// Secures what an edit of `start..end`, or of a part that begins there,
+    /// can need.
+    pub(super) fn try_reserve_edit(&mut self, start: u64, end: u64) -> Result<(), TryReserveError> {
+        if self.height == 0 {
+            if self.small.capacity() == 0 {
+                self.small.try_reserve_exact(1)?;
+            }
+            if self.len + Leaf::<V, SMALL>::SLACK <= SMALL {
+                return Ok(());
+            }
+            self.leaves.try_reserve(Self::GROWN_LEAVES + 2 * Leaf::<V, SMALL>::SLACK)?;
+            return self.inners.try_reserve(1 + 2 * Leaf::<V, SMALL>::SLACK);
+        }
+        let mut limit = self.seek(start);
+        let mut leaf = self.path.leaf;
+        let mut inners = None;
+        loop {
+            if self.leaves[leaf].len + Leaf::<V, LEAF>::SLACK > LEAF {
+                let mut path = Path::NOWHERE;
+                // Just behind its first start, so that the descent ends in this leaf.
+                self.descend(self.leaves[leaf].starts[0] + 1, &mut path);
+                inners = inners.max(Some(self.full_above(&path)));
+            }
+            if limit >= end {
+                break;
+            }
+            leaf = self.leaves[leaf].next;
+            let next = self.leaves[leaf].next;
+            limit = if next == NIL { UNUSED } else { self.leaves[next].starts[0] };
+        }
+        let Some(inners) = inners else { return Ok(()) };
+        // An edit adds at most two ranges, and each can split a leaf once and
+        // once more where capacities are tiny.
+        self.leaves.try_reserve(2 * Leaf::<V, LEAF>::SLACK)?;
+        self.inners.try_reserve(2 * Leaf::<V, LEAF>::SLACK * inners)
+    }
+
+    /// Counts the inner nodes that splitting the leaf at the end of `path` can add.
+    fn full_above(&self, path: &Path) -> usize {
+        for level in 1..=self.height {
+            let (id, _) = path.at(level);
+            if self.inners[id].len + 2 * Leaf::<V, LEAF>::SLACK <= INNER {
+                return level - 1;
+            }
+        }
+        self.height + 1
+    }
+
+    /// Secures what `count` edits can need, wherever they are.
+    pub(super) fn try_reserve_inserts(&mut self, count: usize) -> Result<(), TryReserveError> {
+        if self.small.capacity() == 0 {
+            self.small.try_reserve_exact(1)?;
+        }
+        // Every edit adds at most two ranges, and splits a leaf for each; all
+        // the same, no leaf holds fewer than MIN.
+        let added = count.saturating_mul(Leaf::<V, LEAF>::SLACK);
+        if self.height == 0 && self.len.saturating_add(added) <= SMALL {
+            return Ok(());
+        }
+        let splits = added.saturating_add(Self::GROWN_LEAVES);
+        let most = self.len.saturating_add(added) / Leaf::<V, LEAF>::MIN + 1;
+        let leaves = splits.min(most.saturating_sub(self.leaves.in_use()).saturating_add(1));
+        self.leaves.try_reserve(leaves)?;
+        let mut inners = self.height + 2;
+        let mut level = leaves;
+        while level > 0 {
+            level /= Inner::<INNER>::MIN;
+            inners = inners.saturating_add(level + 1);
+        }
+        self.inners.try_reserve(inners)
+    }
+}
+
+#[inline]
+fn around<V, const N: usize>(leaf: &Leaf<V, N>, key: u64, below: u64) -> Option<(u64, u64, &V)> {
+    let at = leaf.rank(below).checked_sub(1)?;
+    let end = leaf.ends[at];
+    if end > key { Some((leaf.starts[at], end, leaf.val(at))) } else { None }
+}
