@@ -87,7 +87,8 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             );
         }
         assert!(
-            node.firsts[node.live()..].iter().all(|&first| first == UNUSED),
+            node.firsts[node.live()..].iter().all(|&first| first == UNUSED)
+                && node.gaps[node.live()..].iter().all(|&gap| gap == 0),
             "invariant 4: inner"
         );
         node.summary()

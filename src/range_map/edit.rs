@@ -2,8 +2,21 @@
 
 use core::mem::needs_drop;
 
-use super::node::{Edit, Full, Leaf, NIL, UNUSED};
+use super::node::{Doomed, Edit, Full, Leaf, NIL, UNUSED};
 use super::tree::Tree;
+
+/// Does something to the leaf of the last `seek`, of whichever kind it is.
+macro_rules! on_leaf {
+    ($tree:expr, $leaf:ident => $act:expr) => {
+        if $tree.height == 0 {
+            let $leaf = $tree.small_leaf();
+            $act
+        } else {
+            let $leaf = &mut $tree.leaves[$tree.path.leaf];
+            $act
+        }
+    };
+}
 
 impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
     /// The small leaf, allocated if this is the first edit.
@@ -30,11 +43,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let mut key = start;
         loop {
             let limit = self.seek(key);
-            let cut = if self.height == 0 {
-                self.small_leaf().cut(start, end, dup)
-            } else {
-                self.leaves[self.path.leaf].cut(start, end, dup)
-            };
+            // Dropped at the end of the step, when the tree is whole.
+            let mut doomed: Doomed<V> = [None, None];
+            let cut = on_leaf!(self, leaf => leaf.cut(start, end, dup, &mut doomed));
             let Ok(edit) = cut else {
                 self.make_room(key);
                 continue;
@@ -55,11 +66,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// Takes out the range that starts at `start`.
     fn take_at(&mut self, start: u64) -> (u64, V) {
         self.seek(start + 1);
-        let (end, edit, val) = if self.height == 0 {
-            take_last_before(self.small_leaf(), start + 1)
-        } else {
-            take_last_before(&mut self.leaves[self.path.leaf], start + 1)
-        };
+        let (end, edit, val) = on_leaf!(self, leaf => take_last_before(leaf, start + 1));
         self.settle(edit);
         (end, val)
     }
@@ -116,6 +123,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     {
         let mut end = end;
         let mut val = Some(val);
+        let mut doomed: Doomed<V> = [None, None];
         loop {
             let limit = self.seek(start);
             if limit < end {
@@ -132,11 +140,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                     continue;
                 }
             }
-            let put = if self.height == 0 {
-                self.small_leaf().put(start, end, &mut val, dup)
-            } else {
-                self.leaves[self.path.leaf].put(start, end, &mut val, dup)
-            };
+            let put = on_leaf!(self, leaf => leaf.put(start, end, &mut val, dup, &mut doomed));
             match put {
                 Ok(edit) => return self.settle(edit),
                 Err(Full) => self.make_room(start),
@@ -157,20 +161,32 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
     }
 
-    /// Cuts the range around `key`, if there is one, in two.
-    fn split_at(&mut self, key: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+    /// Cuts the ranges around `start` and `end`, if there are any, in two there,
+    /// and tells where the leaf after the one at `start` starts.
+    fn isolate(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) -> u64 {
+        let limit = loop {
+            let limit = self.seek(start);
+            // A range that reaches past `end` is in this leaf if it ends here.
+            let to = if limit < end { start } else { end };
+            match on_leaf!(self, leaf => leaf.isolate(start, to, dup)) {
+                Ok(grew) => {
+                    self.resize(grew);
+                    break limit;
+                }
+                Err(Full) => self.make_room(start),
+            }
+        };
+        if limit >= end {
+            return limit;
+        }
         loop {
-            self.seek(key);
-            let split = if self.height == 0 {
-                self.small_leaf().split_at(key, dup)
-            } else {
-                self.leaves[self.path.leaf].split_at(key, dup)
-            };
-            match split {
-                Ok(edit) => return self.settle(edit),
-                Err(Full) => self.make_room(key),
+            self.seek(end);
+            match on_leaf!(self, leaf => leaf.isolate(end, end, dup)) {
+                Ok(grew) => break self.resize(grew),
+                Err(Full) => self.make_room(end),
             }
         }
+        self.seek(start)
     }
 
     /// Isolates the pieces of `start..end`, lets `change` change their values,
@@ -201,20 +217,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             return;
         }
         let joined = Joined { tree: self, start, end };
-        joined.tree.split_at(start, dup);
-        joined.tree.split_at(end, dup);
-        if joined.tree.height == 0 {
-            joined.tree.small_leaf().change(start, end, &mut change);
-            return;
-        }
-        let mut limit = joined.tree.seek(start);
+        let mut limit = joined.tree.isolate(start, end, dup);
+        on_leaf!(joined.tree, leaf => leaf.change(start, end, &mut change));
         let mut leaf = joined.tree.path.leaf;
-        loop {
-            joined.tree.leaves[leaf].change(start, end, &mut change);
-            if limit >= end {
-                return;
-            }
+        while limit < end {
             leaf = joined.tree.leaves[leaf].next;
+            joined.tree.leaves[leaf].change(start, end, &mut change);
             limit = match joined.tree.leaves[leaf].next {
                 NIL => UNUSED,
                 next => joined.tree.leaves[next].starts[0],
@@ -230,15 +238,11 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let mut key = start;
         loop {
             let limit = self.seek(key);
-            let merged = if self.height == 0 {
-                self.small_leaf().merge(start, end)
-            } else {
-                self.leaves[self.path.leaf].merge(start, end)
-            };
-            let more_here = needs_drop::<V>() && merged.grew < 0;
-            // Where this one is mended away, `key` finds its ranges again.
-            self.settle(merged);
-            if more_here {
+            let mut doomed: Doomed<V> = [None, None];
+            let grew = on_leaf!(self, leaf => leaf.merge(start, end, &mut doomed));
+            // If the leaf is mended away now, `key` finds its ranges again.
+            self.resize(grew);
+            if needs_drop::<V>() && grew < 0 {
                 continue;
             }
             if limit > end || limit == UNUSED {
@@ -267,11 +271,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         // The right one goes first: a hole for a moment, and never an overlap.
         let (end, _displaced) = self.take_at(limit);
         self.seek(limit);
-        let edit = if self.height == 0 {
-            self.small_leaf().extend_last_before(limit, end)
-        } else {
-            self.leaves[self.path.leaf].extend_last_before(limit, end)
-        };
+        let edit = on_leaf!(self, leaf => leaf.extend_last_before(limit, end));
         self.settle(edit);
     }
 }
@@ -311,7 +311,7 @@ impl<V: PartialEq, D: FnMut(u64, &V) -> V, const S: usize, const L: usize, const
 }
 
 /// Takes out the last range that starts below `key`.
-fn take_last_before<V, const N: usize>(leaf: &mut Leaf<V, N>, key: u64) -> (u64, Edit<V>, V) {
+fn take_last_before<V, const N: usize>(leaf: &mut Leaf<V, N>, key: u64) -> (u64, Edit, V) {
     let at = leaf.rank(key) - 1;
     let end = leaf.ends[at];
     let (edit, val) = leaf.take(at);

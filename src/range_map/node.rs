@@ -49,20 +49,22 @@ pub(super) struct Leaf<V, const N: usize> {
 }
 
 /// What an edit of one leaf did that concerns the rest of the tree.
-pub(super) struct Edit<V> {
+#[derive(Clone, Copy)]
+pub(super) struct Edit {
     /// Ranges added, or removed if negative.
     pub(super) grew: isize,
     /// The largest gap between two ranges of the leaf that was not there before.
     pub(super) opened: u64,
     /// The largest gap between two ranges of the leaf that is there no more.
     pub(super) closed: u64,
-    /// Values to drop when the tree is whole again.
-    pub(super) doomed: [Option<V>; 2],
 }
 
-impl<V> Edit<V> {
-    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0, doomed: [None, None] };
+impl Edit {
+    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0 };
 }
+
+/// Values that an edit displaced, to be dropped when the tree is whole again.
+pub(super) type Doomed<V> = [Option<V>; 2];
 
 /// The leaf has too few free slots for the edit, and is unchanged.
 pub(super) struct Full;
@@ -117,11 +119,8 @@ impl<V, const N: usize> Leaf<V, N> {
 
     pub(super) fn max_gap(&self) -> u64 {
         let len = self.live();
-        let mut max = 0;
-        for at in 1..len {
-            max = max.max(self.starts[at] - self.ends[at - 1]);
-        }
-        max
+        let later = self.starts[..len].iter().skip(1);
+        self.ends.iter().zip(later).fold(0, |max, (end, start)| max.max(start - end))
     }
 
     #[inline]
@@ -176,15 +175,15 @@ impl<V, const N: usize> Leaf<V, N> {
     }
 
     /// Takes out slot `at`.
-    pub(super) fn take(&mut self, at: usize) -> (Edit<V>, Option<V>) {
+    pub(super) fn take(&mut self, at: usize) -> (Edit, Option<V>) {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
         let val = self.vals[at].take();
         self.close(at, at + 1);
-        (Edit { grew: -1, opened: self.gap_before(at), closed, doomed: [None, None] }, val)
+        (Edit { grew: -1, opened: self.gap_before(at), closed }, val)
     }
 
     /// Lets the range that ends at `from`, the last one before it, end at `to`.
-    pub(super) fn extend_last_before(&mut self, from: u64, to: u64) -> Edit<V> {
+    pub(super) fn extend_last_before(&mut self, from: u64, to: u64) -> Edit {
         let at = self.rank(from) - 1;
         let closed = self.gap_before(at + 1);
         self.ends[at] = to;
@@ -209,11 +208,14 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Joins equal neighbours that touch at or between `start` and `end`; where
     /// values need a drop, one pair per call.
-    pub(super) fn merge(&mut self, start: u64, end: u64) -> Edit<V>
+    ///
+    /// Answers by how many ranges the leaf grew. This changes no gap and neither
+    /// edge of the leaf.
+    pub(super) fn merge(&mut self, start: u64, end: u64, doomed: &mut Doomed<V>) -> isize
     where
         V: PartialEq,
     {
-        let mut edit = Edit::NOTHING;
+        let mut grew = 0;
         let mut at = self.rank(start).max(1);
         while at < self.live() && self.starts[at] <= end {
             if self.ends[at - 1] != self.starts[at] || self.val(at - 1) != self.val(at) {
@@ -223,13 +225,13 @@ impl<V, const N: usize> Leaf<V, N> {
             self.ends[at - 1] = self.ends[at];
             let gone = self.vals[at].take();
             self.close(at, at + 1);
-            edit.grew -= 1;
+            grew -= 1;
             if needs_drop::<V>() {
-                edit.doomed[0] = gone;
+                doomed[0] = gone;
                 break;
             }
         }
-        edit
+        grew
     }
 
     /// Keeps the slots that `keep` wants and drops the other values last.
@@ -282,25 +284,39 @@ impl<V, const N: usize> Leaf<V, N> {
         self.len = from;
     }
 
-    /// Cuts the range around `key`, if there is one, in two at `key`.
-    pub(super) fn split_at(
+    /// Cuts the ranges around `start` and around `end`, if there are any, in two
+    /// there, once if the two are the same, and answers by how many ranges the leaf grew.
+    ///
+    /// This changes no gap and neither edge of the leaf.
+    pub(super) fn isolate(
         &mut self,
-        key: u64,
+        start: u64,
+        end: u64,
         dup: &mut impl FnMut(u64, &V) -> V,
-    ) -> Result<Edit<V>, Full> {
-        let at = self.rank(key);
-        if at == 0 || self.ends[at - 1] <= key {
-            return Ok(Edit::NOTHING);
-        }
-        if self.live() == N {
+    ) -> Result<isize, Full> {
+        let (at, to) = (self.rank(start), self.rank(end));
+        let cut_left = at > 0 && self.ends[at - 1] > start;
+        let cut_right = start < end && to > 0 && self.ends[to - 1] > end;
+        if self.live() + usize::from(cut_left) + usize::from(cut_right) > N {
             return Err(Full);
         }
-        let end = self.ends[at - 1];
-        let val = dup(key, self.val(at - 1));
-        self.ends[at - 1] = key;
-        self.open(at, 1);
-        self.set(at, key, end, val);
-        Ok(Edit { grew: 1, ..Edit::NOTHING })
+        let left = cut_left.then(|| dup(start, self.val(at - 1)));
+        let right = cut_right.then(|| dup(end, self.val(to - 1)));
+        let mut grew = 0;
+        if right.is_some() {
+            // The upper one first: it leaves the slots of the lower one in place.
+            let tail = core::mem::replace(&mut self.ends[to - 1], end);
+            self.open(to, 1);
+            (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
+            grew += 1;
+        }
+        if left.is_some() {
+            let tail = core::mem::replace(&mut self.ends[at - 1], start);
+            self.open(at, 1);
+            (self.starts[at], self.ends[at], self.vals[at]) = (start, tail, left);
+            grew += 1;
+        }
+        Ok(grew)
     }
 
     /// Removes `start..end` as far as it is covered here.
@@ -312,7 +328,8 @@ impl<V, const N: usize> Leaf<V, N> {
         start: u64,
         end: u64,
         dup: &mut impl FnMut(u64, &V) -> V,
-    ) -> Result<Edit<V>, Full> {
+        doomed: &mut Doomed<V>,
+    ) -> Result<Edit, Full> {
         let mut at = self.rank(start);
         if at > 0 && self.ends[at - 1] > end {
             // [---v---)  becomes  [-v)  [-v)
@@ -342,24 +359,18 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
             to -= 1;
         }
-        let mut doomed = None;
         if needs_drop::<V>() && to > at {
             if to - at > 1 {
                 // Only the last one goes now; its neighbours stay as they are.
                 at = to - 1;
             }
-            doomed = self.vals[at].take();
+            doomed[0] = self.vals[at].take();
         }
         if to > at {
             self.close(at, to);
         }
         let opened = self.gap_before(at);
-        Ok(Edit {
-            grew: -to.wrapping_sub(at).cast_signed(),
-            opened,
-            closed,
-            doomed: [doomed, None],
-        })
+        Ok(Edit { grew: -to.wrapping_sub(at).cast_signed(), opened, closed })
     }
 
     /// Puts `val` on `start..end`, over what is there, and joins equal neighbours.
@@ -373,7 +384,8 @@ impl<V, const N: usize> Leaf<V, N> {
         end: u64,
         val: &mut Option<V>,
         dup: &mut impl FnMut(u64, &V) -> V,
-    ) -> Result<Edit<V>, Full>
+        doomed: &mut Doomed<V>,
+    ) -> Result<Edit, Full>
     where
         V: PartialEq,
     {
@@ -441,7 +453,6 @@ impl<V, const N: usize> Leaf<V, N> {
         if trim_right {
             self.starts[to - 1] = end;
         }
-        let mut doomed = [None, None];
         if replaced == 0 {
             self.open(first, added);
             self.starts[first] = new_start;
@@ -467,7 +478,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         let opened = self.gap_before(first).max(self.gap_before(first + added));
         let grew = added.wrapping_sub(replaced).cast_signed();
-        Ok(Edit { grew, opened, closed, doomed })
+        Ok(Edit { grew, opened, closed })
     }
 }
 
@@ -524,7 +535,8 @@ impl<const N: usize> Inner<N> {
     }
 
     pub(super) fn max_gap(&self) -> u64 {
-        self.gaps[..self.live()].iter().copied().fold(0, u64::max)
+        // Over all slots, as unused ones hold 0: a loop of known length.
+        self.gaps.iter().copied().fold(0, u64::max)
     }
 
     pub(super) fn summary(&self) -> Summary {
@@ -567,6 +579,7 @@ impl<const N: usize> Inner<N> {
         self.lasts.copy_within(at + 1..len, at);
         self.gaps.copy_within(at + 1..len, at);
         self.firsts[len - 1] = UNUSED;
+        self.gaps[len - 1] = 0;
         self.len = len - 1;
     }
 
@@ -599,6 +612,7 @@ impl<const N: usize> Inner<N> {
 
     fn truncate(&mut self, len: usize) {
         self.firsts[len..].fill(UNUSED);
+        self.gaps[len..].fill(0);
         self.len = len;
     }
 }

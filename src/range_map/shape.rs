@@ -27,7 +27,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.seek(key);
         let path = core::mem::replace(&mut self.path, Path::NOWHERE);
         if !self.spill(&path, key) {
-            self.split_leaf(path, key);
+            self.split_leaf(&path, key);
         }
     }
 
@@ -130,7 +130,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.reslot(1, parent, left + 1);
     }
 
-    fn split_leaf(&mut self, mut path: Path, key: u64) {
+    fn split_leaf(&mut self, path: &Path, key: u64) {
         let leaf = path.leaf;
         let len = self.leaves[leaf].len;
         // In an ordered run nearly all stay on one side, and the other has room
@@ -141,50 +141,60 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             (_, true) => few,
             _ => len / 2,
         };
-        self.room_above(&mut path, 1);
-        let (parent, slot) = path.at(1);
         let new = self.leaves.add();
         let next = self.leaves[leaf].next;
         self.link(leaf, new);
         self.link(new, next);
         let (a, b) = self.leaves.pair(leaf, new);
         a.push_into(b, len - keep);
-        self.inners[parent].insert(slot + 1, new);
-        self.reslot(1, parent, slot);
-        self.reslot(1, parent, slot + 1);
+        self.add_child(path, 1, new);
     }
 
-    /// Makes the node at `level` of the path have room for another child.
-    fn room_above(&mut self, path: &mut Path, level: usize) {
+    /// Adds `child`, just split off, behind the slot that the path takes at
+    /// `level`, and learns anew what both slots know.
+    fn add_child(&mut self, path: &Path, level: usize, child: u32) {
         if level > self.height {
             let old = self.root;
             self.root = self.inners.add();
             self.height = level;
             let root = self.root;
-            self.inners[root].insert(0, old);
-            self.reslot(level, root, 0);
-            path.put(level, root, 0);
+            for (slot, id) in [old, child].into_iter().enumerate() {
+                self.inners[root].insert(slot, id);
+                self.reslot(level, root, slot);
+            }
             return;
         }
         let (id, slot) = path.at(level);
         let len = self.inners[id].live();
         if len < INNER {
+            self.inners[id].insert(slot + 1, child);
+            self.reslot(level, id, slot);
+            self.reslot(level, id, slot + 1);
             return;
         }
-        self.room_above(path, level + 1);
-        let (parent, at) = path.at(level + 1);
-        let keep = if slot + 1 == len { len - Inner::<INNER>::MIN } else { len / 2 };
+        // Shares count the new child. At the end of a run most stay on the left.
+        let total = len + 1;
+        let share = if slot + 1 == len { total - Inner::<INNER>::MIN } else { total / 2 };
+        let goes_left = slot + 1 < share;
+        let keep = if goes_left { share - 1 } else { share };
         let new = self.inners.add();
         let (a, b) = self.inners.pair(id, new);
         a.push_into(b, len - keep);
-        self.reslot(level, new, 0);
-        self.inners[parent].insert(at + 1, new);
-        self.reslot(level + 1, parent, at);
-        self.reslot(level + 1, parent, at + 1);
-        if slot >= keep {
-            path.put(level, new, slot - keep);
-            path.set_slot(level + 1, at + 1);
+        if goes_left {
+            a.insert(slot + 1, child);
+        } else {
+            b.insert(slot + 1 - keep, child);
         }
+        // The slots around the cut and around the new child.
+        for at in [slot, slot + 1] {
+            if at < share {
+                self.reslot(level, id, at);
+            } else {
+                self.reslot(level, new, at - share);
+            }
+        }
+        self.reslot(level, new, 0);
+        self.add_child(path, level + 1, new);
     }
 
     /// Joins the finger's leaf, which has become too small, with a sibling, or

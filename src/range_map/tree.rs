@@ -19,7 +19,7 @@ pub(super) const MAX_HEIGHT: usize = 32;
 //  1. Every range is non-empty.
 //  2. Ranges are disjoint and ascend, within leaves and over all of them.
 //  3. Two ranges that touch have different values.
-//  4. Unused slots start at `UNUSED` and hold no value.
+//  4. Unused slots start at `UNUSED`, hold no value, and know of no gap.
 //  5. All leaves have the same depth, `height`; at height 0 the small leaf is the tree.
 //  6. A leaf holds MIN to LEAF ranges, an inner node MIN (the root: 2) to INNER children.
 //  7. A slot knows exactly the first start and the last end under its child.
@@ -187,27 +187,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// The path to the leaf with the last range that starts below `key`; below
     /// all ranges, to the first leaf. The tree has inner nodes.
     pub(super) fn descend(&self, key: u64, path: &mut Path) {
-        let mut id = self.root;
-        for level in (1..=self.height).rev() {
-            let node = &self.inners[id];
-            let slot = node.slot(key);
-            path.put(level, id, slot);
-            id = node.child[slot];
-        }
-        path.leaf = id;
-        path.limit = self.limit(path);
-    }
-
-    /// Where the leaf after the one at the end of the path starts.
-    pub(super) fn limit(&self, path: &Path) -> u64 {
-        for level in 1..=self.height {
-            let (id, slot) = path.at(level);
-            let node = &self.inners[id];
-            if slot + 1 < node.live() {
-                return node.firsts[slot + 1];
-            }
-        }
-        UNUSED
+        descend(&self.inners, (self.root, self.height), key, path);
     }
 
     /// Points the finger at the leaf with the last range that starts below
@@ -221,9 +201,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             return UNUSED;
         }
         if !self.finger_holds(key) {
-            let mut path = core::mem::replace(&mut self.path, Path::NOWHERE);
-            self.descend(key, &mut path);
-            self.path = path;
+            descend(&self.inners, (self.root, self.height), key, &mut self.path);
         }
         self.path.limit
     }
@@ -276,12 +254,41 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let (id, slot) = self.path.at(1);
         let node = &self.inners[id];
         let gap = node.gaps[slot];
-        if node.firsts[slot] != first
-            || node.lasts[slot] != last
-            || opened > gap
-            || (closed >= gap && closed > opened)
-        {
+        if node.firsts[slot] != first || node.lasts[slot] != last {
             self.propagate_up(first, last, opened, closed);
+        } else if opened > gap {
+            self.raise(opened);
+        } else if closed >= gap && closed > opened {
+            self.lower(gap);
+        }
+    }
+
+    /// Makes every slot of the finger's path know a gap of `gap`.
+    fn raise(&mut self, gap: u64) {
+        for level in 1..=self.height {
+            let (id, slot) = self.path.at(level);
+            let known = &mut self.inners[id].gaps[slot];
+            if *known >= gap {
+                return;
+            }
+            *known = gap;
+        }
+    }
+
+    /// Looks for the largest gap anew where it may have been one of `gap` that
+    /// was closed in the finger's leaf.
+    fn lower(&mut self, gap: u64) {
+        for level in 1..=self.height {
+            let (id, slot) = self.path.at(level);
+            let node = &self.inners[id];
+            if node.gaps[slot] > gap {
+                return;
+            }
+            let left = self.max_gap(level - 1, node.child[slot]).max(node.lead(slot));
+            if left == gap {
+                return;
+            }
+            self.inners[id].gaps[slot] = left;
         }
     }
 
@@ -343,21 +350,23 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
     }
 
-    /// Takes an edit of the finger's leaf into account everywhere else, and
-    /// drops what it displaced when that is done.
+    /// Takes an edit of the finger's leaf into account everywhere else. The
+    /// tree is whole afterwards: what was displaced can be dropped.
     #[inline]
-    pub(super) fn settle(&mut self, edit: Edit<V>) {
-        self.len = self.len.wrapping_add_signed(edit.grew);
-        if self.height > 0 {
-            let len = self.leaves[self.path.leaf].len;
-            if len > 0 {
-                self.propagate(edit.opened, edit.closed);
-            }
-            if edit.grew < 0 && len < Leaf::<V, LEAF>::MIN {
-                self.mend_leaf();
-            }
+    pub(super) fn settle(&mut self, edit: Edit) {
+        if self.height > 0 && self.leaves[self.path.leaf].len > 0 {
+            self.propagate(edit.opened, edit.closed);
         }
-        drop(edit.doomed);
+        self.resize(edit.grew);
+    }
+
+    /// The same for an edit that changed no gap and neither edge of the leaf.
+    #[inline]
+    pub(super) fn resize(&mut self, grew: isize) {
+        self.len = self.len.wrapping_add_signed(grew);
+        if grew < 0 && self.height > 0 && self.leaves[self.path.leaf].len < Leaf::<V, LEAF>::MIN {
+            self.mend_leaf();
+        }
     }
 
     // Memory.
@@ -440,4 +449,27 @@ fn around<V, const N: usize>(leaf: &Leaf<V, N>, key: u64, below: u64) -> Option<
     let at = leaf.rank(below).checked_sub(1)?;
     let end = leaf.ends[at];
     if end > key { Some((leaf.starts[at], end, leaf.val(at))) } else { None }
+}
+
+/// See [`Tree::descend`]; apart from the tree so that the path can be its finger.
+#[inline]
+fn descend<const N: usize>(
+    inners: &Arena<Inner<N>>,
+    (root, height): (u32, usize),
+    key: u64,
+    path: &mut Path,
+) {
+    let mut id = root;
+    let mut limit = UNUSED;
+    for level in (1..=height).rev() {
+        let node = &inners[id];
+        let slot = node.slot(key);
+        path.put(level, id, slot);
+        if slot + 1 < node.live() {
+            limit = node.firsts[slot + 1];
+        }
+        id = node.child[slot];
+    }
+    path.leaf = id;
+    path.limit = limit;
 }
