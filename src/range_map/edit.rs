@@ -123,7 +123,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     {
         let mut end = end;
         let mut val = Some(val);
+        // Both are dropped at the end, when the tree is whole.
         let mut doomed: Doomed<V> = [None, None];
+        let mut joined = None;
         loop {
             let limit = self.seek(start);
             if limit < end {
@@ -135,14 +137,17 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                 let (next_end, next_val) = (self.leaves[next].ends[0], self.leaves[next].val(0));
                 if val.as_ref() == Some(next_val) {
                     // The rest of what is put comes from the next leaf.
-                    let (_, _displaced) = self.take_at(end);
+                    joined = Some(self.take_at(end).1);
                     end = next_end;
                     continue;
                 }
             }
             let put = on_leaf!(self, leaf => leaf.put(start, end, &mut val, dup, &mut doomed));
             match put {
-                Ok(edit) => return self.settle(edit),
+                Ok(edit) => {
+                    self.settle(edit);
+                    return drop((joined, doomed));
+                }
                 Err(Full) => self.make_room(start),
             }
         }

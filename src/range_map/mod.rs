@@ -49,10 +49,11 @@ use tree::Tree;
 /// writes nothing: no method panics on it.
 ///
 /// Values are compared with `==` and cloned where a range is cut in two. A
-/// `clone`, `==` or `drop` that panics leaves a map that can be used on and that
-/// holds, key by key, the values from before or from after the edit; what is
-/// then equal and touches may not be joined. A value that is not equal to
-/// itself, such as a NaN, is never joined.
+/// `clone` or `drop` that panics leaves a map that can be used on and that holds,
+/// key by key, the values from before or from after the edit; what is then equal
+/// and touches may not be joined. After an `==` that panics in an insert, keys of
+/// its range may also have no value. A value that is not equal to itself, such as
+/// a NaN, is never joined.
 ///
 /// The three capacities are for tests, which set them low to reach every way a
 /// tree can change its shape. Leave them at their defaults.

@@ -234,13 +234,15 @@ impl<V, const N: usize> Leaf<V, N> {
         grew
     }
 
-    /// Keeps the slots that `keep` wants and drops the other values last.
+    /// Keeps the ranges that `keep` wants. It is asked about all of them first, so
+    /// that they stay as they are if it panics; the other values are dropped last.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(u64, u64, &V) -> bool) {
         let len = self.live();
         let mut kept = [false; N];
         for (at, kept) in kept[..len].iter_mut().enumerate() {
             *kept = keep(self.starts[at], self.ends[at], self.val(at));
         }
+        let mut gone = [const { None }; N];
         let mut to = 0;
         for at in 0..len {
             if kept[at] {
@@ -248,14 +250,14 @@ impl<V, const N: usize> Leaf<V, N> {
                 self.ends[to] = self.ends[at];
                 self.vals.swap(to, at);
                 to += 1;
+            } else if needs_drop::<V>() {
+                gone[at] = self.vals[at].take();
+            } else {
+                self.vals[at] = None;
             }
         }
         self.starts[to..len].fill(UNUSED);
         self.len = to;
-        for val in &mut self.vals[to..len] {
-            // Taken first: the slot is empty also when the drop panics.
-            drop(val.take());
-        }
     }
 
     /// Moves the first `count` ranges of `right` behind those of `self`.
