@@ -1,11 +1,12 @@
 //! The house rules that no compiler checks: data flows one way through the
 //! rooms, and `unsafe` has an address.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms in order. A file of a room may name its own and those before it,
-/// but for neighbours on the same floor.
+/// The rooms and their floors. A room may name those on lower floors, and on
+/// the first floor its neighbours.
 const ROOMS: [(&str, u8); 8] = [
     ("page", 1),
     ("prot", 1),
@@ -31,50 +32,56 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The room of a file, by the first part of its path under `src`.
-fn room_of(path: &Path) -> Option<(&'static str, u8)> {
-    let first = path.components().next()?.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
-    ROOMS.into_iter().find(|(room, _)| *room == first)
+/// The code of a file, without what comments say.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
 }
 
-/// The code of a line, without what a comment says.
-fn code(line: &str) -> &str {
-    line.split("//").next().unwrap_or("")
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// The rooms that a line of code names by a path from the crate's root.
-fn rooms_named(line: &str) -> impl Iterator<Item = (&'static str, u8)> + '_ {
-    let names_room = |room: &str| {
-        line.match_indices("crate::").any(|(at, prefix)| {
-            let rest = &line[at + prefix.len()..];
-            let inner = rest.strip_prefix('{').unwrap_or(rest);
-            let list = inner.split('}').next().unwrap_or(inner);
-            list.split([',', ' ']).any(|name| name.split("::").next() == Some(room))
-        })
-    };
-    ROOMS.into_iter().filter(move |(room, _)| names_room(room))
+/// The list that follows a path: what is in its braces, or its next word.
+fn list(rest: &str) -> Vec<&str> {
+    match rest.strip_prefix('{') {
+        Some(list) => words(list.split('}').next().unwrap_or(list)).collect(),
+        None => words(rest).take(1).collect(),
+    }
 }
 
-fn breaches(path: &Path, text: &str) -> Vec<String> {
+/// What may follow `crate::`, and the room that it belongs to.
+fn names(lib: &str) -> BTreeMap<String, usize> {
+    let mut names = BTreeMap::new();
+    for (nth, (room, _)) in ROOMS.iter().enumerate() {
+        names.insert((*room).to_owned(), nth);
+        let exports = format!("pub use {room}::");
+        for (at, prefix) in lib.match_indices(&exports) {
+            let exported = list(&lib[at + prefix.len()..]);
+            names.extend(exported.into_iter().map(|name| (name.to_owned(), nth)));
+        }
+    }
+    names
+}
+
+fn breaches(names: &BTreeMap<String, usize>, path: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (nth, line) in text.lines().enumerate() {
-        let line_code = code(line);
-        let place = format!("{}:{}", path.display(), nth + 1);
-        if let Some((room, floor)) = room_of(path) {
-            for (named, other) in rooms_named(line_code) {
-                if named != room && (other > floor || (other == floor && floor > 1)) {
-                    found.push(format!(
-                        "{place}: room `{room}` names `{named}`, which is not above it"
-                    ));
+    let code = code(text);
+    let top = path.components().next().unwrap().as_os_str().to_str().unwrap();
+    if let Some(own) = ROOMS.iter().position(|(room, _)| *room == top.trim_end_matches(".rs")) {
+        for (at, prefix) in code.match_indices("crate::") {
+            for name in list(&code[at + prefix.len()..]) {
+                let Some(&other) = names.get(name) else { continue };
+                let (floor, there) = (ROOMS[own].1, ROOMS[other].1);
+                if other != own && (there > floor || (there == floor && floor > 1)) {
+                    found.push(format!("{}: names `crate::{name}`", path.display()));
                 }
             }
         }
-        let is_unsafe = line_code
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == "unsafe");
-        if is_unsafe && !UNSAFE.iter().any(|allowed| path == Path::new(allowed)) {
-            found.push(format!("{place}: `unsafe` outside the modules that may have it"));
-        }
+    }
+    if words(&code).any(|word| word == "unsafe")
+        && !UNSAFE.iter().any(|file| path == Path::new(file))
+    {
+        found.push(format!("{}: `unsafe` outside the modules that may have it", path.display()));
     }
     found
 }
@@ -82,27 +89,28 @@ fn breaches(path: &Path, text: &str) -> Vec<String> {
 #[test]
 fn rooms_know_only_those_above_them() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let names = names(&fs::read_to_string(src.join("lib.rs")).unwrap());
+    assert_eq!(ROOMS[names["AddrSpace"]].0, "space", "the exports were found");
     let mut files = Vec::new();
     sources(&src, &mut files);
     assert!(files.len() > 15, "the sources were found");
     let mut found = Vec::new();
     for file in files {
-        found.extend(breaches(
-            file.strip_prefix(&src).unwrap(),
-            &fs::read_to_string(&file).unwrap(),
-        ));
+        let text = fs::read_to_string(&file).unwrap();
+        found.extend(breaches(&names, file.strip_prefix(&src).unwrap(), &text));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
 fn a_breach_is_found() {
-    let breach = |path, line| breaches(Path::new(path), line).len();
-    assert_eq!(breach("range_map/tree.rs", "use crate::space::AddrSpace;"), 1);
-    assert_eq!(breach("range_map/tree.rs", "use crate::{page::Span, exec};"), 1);
-    assert_eq!(breach("phys/mod.rs", "use crate::alias::Mirror;"), 1);
-    assert_eq!(breach("space/mod.rs", "use crate::range_map::RangeMap; // not crate::exec"), 0);
-    assert_eq!(breach("prot.rs", "use crate::page::Span;"), 0);
-    assert_eq!(breach("space/mod.rs", "unsafe { spell() }"), 1);
-    assert_eq!(breach("space/mod.rs", "#![deny(unsafe_code)]"), 0);
+    let names = names("pub use range_map::RangeMap;\npub use space::{\n    AddrSpace, Error,\n};");
+    let breaches = |path, text| breaches(&names, Path::new(path), text).len();
+    assert_eq!(breaches("range_map/tree.rs", "use crate::space::AddrSpace;"), 1);
+    assert_eq!(breaches("range_map/tree.rs", "use crate::{\n    AddrSpace,\n    exec,\n};"), 2);
+    assert_eq!(breaches("phys/mod.rs", "let mirror = crate::alias::Mirror::new();"), 1);
+    assert_eq!(breaches("space/mod.rs", "use crate::RangeMap; // not crate::exec"), 0);
+    assert_eq!(breaches("prot.rs", "use crate::page::Span;"), 0);
+    assert_eq!(breaches("space/mod.rs", "unsafe { spell() }"), 1);
+    assert_eq!(breaches("space/mod.rs", "#![deny(unsafe_code)]"), 0);
 }

@@ -45,27 +45,34 @@ impl<T: Node> Arena<T> {
         Arena { nodes: Vec::new(), free: NIL, free_count: 0 }
     }
 
+    /// How many nodes to allocate so that `count` can be added, if not enough
+    /// are free: an eighth more each time, so that copies cost a constant per
+    /// node, and little lies idle.
+    fn missing(&self, count: usize) -> Option<usize> {
+        let missing = count.checked_sub(self.free_count)?;
+        if missing <= self.nodes.capacity() - self.nodes.len() {
+            return None;
+        }
+        if missing >= ix(NIL) - self.nodes.len() {
+            // Out of numbers, which the allocation answers like out of addresses.
+            return Some(usize::MAX);
+        }
+        Some(T::STEP.max(self.nodes.len() / 8).max(missing))
+    }
+
     /// Makes sure that `count` nodes can be added without memory.
     pub(super) fn try_reserve(&mut self, count: usize) -> Result<(), TryReserveError> {
-        let Some(missing) = count.checked_sub(self.free_count) else { return Ok(()) };
-        if missing <= self.nodes.capacity() - self.nodes.len() {
-            return Ok(());
+        self.missing(count).map_or(Ok(()), |missing| self.nodes.try_reserve_exact(missing))
+    }
+
+    /// The same; where there is no memory it does what `Vec::reserve` does then.
+    pub(super) fn reserve(&mut self, count: usize) {
+        if let Some(missing) = self.missing(count) {
+            self.nodes.reserve_exact(missing);
         }
-        if self.nodes.len() + missing >= ix(NIL) {
-            // Out of numbers: the one way to make the error that says so.
-            self.nodes.try_reserve(usize::MAX)?;
-        }
-        // An eighth more each time: copies cost a constant per node, and
-        // little lies idle.
-        let step = T::STEP.max(self.nodes.len() / 8).max(missing);
-        self.nodes.try_reserve_exact(step)
     }
 
     /// Adds an empty node.
-    ///
-    /// # Panics
-    ///
-    /// Where there is no memory left, as the standard collections do.
     pub(super) fn add(&mut self) -> u32 {
         if self.free != NIL {
             let id = self.free;
@@ -74,10 +81,8 @@ impl<T: Node> Arena<T> {
             self[id] = T::EMPTY;
             return id;
         }
-        if let Err(error) = self.try_reserve(1) {
-            panic!("no memory for a node of a range map: {error}");
-        }
-        let id = u32::try_from(self.nodes.len()).expect("try_reserve keeps ids below NIL");
+        self.reserve(1);
+        let id = u32::try_from(self.nodes.len()).expect("`missing` keeps ids below NIL");
         self.nodes.push(T::EMPTY);
         id
     }

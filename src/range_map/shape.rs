@@ -27,6 +27,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.seek(key);
         let path = core::mem::replace(&mut self.path, Path::NOWHERE);
         if !self.spill(&path, key) {
+            // All at once: where there is no memory, nothing is half done.
+            self.leaves.reserve(1);
+            self.inners.reserve(self.full_above(&path));
             self.split_leaf(&path, key);
         }
     }
@@ -43,6 +46,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// Turns the small leaf into leaves under a root.
     fn grow_first_level(&mut self) {
+        self.leaves.reserve(Self::GROWN_LEAVES);
+        self.inners.reserve(1);
         let mut small = core::mem::replace(&mut self.small[0], Leaf::new());
         let len = small.live();
         let leaves = Self::GROWN_LEAVES.min(len);

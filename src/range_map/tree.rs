@@ -409,7 +409,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     }
 
     /// Counts the inner nodes that splitting the leaf at the end of `path` can add.
-    fn full_above(&self, path: &Path) -> usize {
+    pub(super) fn full_above(&self, path: &Path) -> usize {
         for level in 1..=self.height {
             let (id, _) = path.at(level);
             if self.inners[id].len + 2 * Leaf::<V, LEAF>::SLACK <= INNER {
