@@ -77,6 +77,12 @@ impl<K: Key, V: Hash, const S: usize, const L: usize, const I: usize> Hash
     }
 }
 
+impl<K: Key, V: Clone + PartialEq, const N: usize> From<[(Range<K>, V); N]> for RangeMap<K, V> {
+    fn from(ranges: [(Range<K>, V); N]) -> Self {
+        Self::from_sorted(ranges)
+    }
+}
+
 impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usize>
     FromIterator<(Range<K>, V)> for RangeMap<K, V, S, L, I>
 {
@@ -149,8 +155,9 @@ where
     V: Clone + PartialEq + serde::Deserialize<'de>,
 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use alloc::vec::Vec;
         use serde::de::Error;
-        let entries = alloc::vec::Vec::<(K, K, V)>::deserialize(deserializer)?;
+        let entries = Vec::<(K, K, V)>::deserialize(deserializer)?;
         if let Some((start, end, _)) = entries.iter().find(|(start, end, _)| start > end) {
             let (start, end) = (start.to_index(), end.to_index());
             return Err(D::Error::custom(format_args!(

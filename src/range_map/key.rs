@@ -48,41 +48,40 @@ pub trait Key: Copy + Ord {
     fn from_index(index: u64) -> Self;
 }
 
-macro_rules! unsigned {
-    ($($int:ty),*) => {$(
+/// Implements `Key` for integers; `$widen` says how they become `u64`.
+macro_rules! keys {
+    ($origin:expr, $widen:expr => $($int:ty),*) => {$(
         impl Key for $int {
+            const ORIGIN: u64 = $origin;
+
             #[inline]
-            #[allow(clippy::as_conversions, trivial_numeric_casts, reason = "widening: no unsigned key has more than 64 bits")]
+            #[allow(clippy::useless_conversion, reason = "the widest type is its own `i64`")]
             fn to_index(self) -> u64 {
-                self as u64
+                let widen: fn(Self) -> u64 = $widen;
+                widen(self)
             }
+
             #[inline]
-            #[allow(clippy::as_conversions, clippy::cast_possible_truncation, trivial_numeric_casts, reason = "the index of a key of this type fits it")]
+            #[allow(
+                clippy::as_conversions,
+                clippy::cast_possible_truncation,
+                clippy::cast_possible_wrap,
+                trivial_numeric_casts,
+                reason = "the index of a key of this type fits it, and the sign is in the origin"
+            )]
             fn from_index(index: u64) -> Self {
-                index as Self
+                (index ^ Self::ORIGIN) as Self
             }
         }
     )*};
 }
 
-macro_rules! signed {
-    ($($int:ty),*) => {$(
-        impl Key for $int {
-            const ORIGIN: u64 = 1 << 63;
+keys!(0, u64::from => u8, u16, u32, u64);
+keys!(0, widen => usize);
+// Flipping the sign bit moves the negative half below the positive one.
+keys!(1 << 63, |key| i64::from(key).cast_unsigned() ^ Self::ORIGIN => i8, i16, i32, i64);
 
-            #[inline]
-            fn to_index(self) -> u64 {
-                // Flipping the sign bit moves the negative half below the positive one.
-                i64::from(self).cast_unsigned() ^ Self::ORIGIN
-            }
-            #[inline]
-            #[allow(clippy::as_conversions, clippy::cast_possible_truncation, trivial_numeric_casts, reason = "the index of a key of this type fits it")]
-            fn from_index(index: u64) -> Self {
-                (index ^ Self::ORIGIN).cast_signed() as Self
-            }
-        }
-    )*};
+#[allow(clippy::as_conversions, reason = "usize has at most 64 bits")]
+const fn widen(key: usize) -> u64 {
+    key as u64
 }
-
-unsigned!(u8, u16, u32, u64, usize);
-signed!(i8, i16, i32, i64);

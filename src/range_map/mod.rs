@@ -120,7 +120,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(0..5, 'a'), (5..9, 'a'), (9..10, 'b')]);
+    /// let map = RangeMap::from([(0..5, 'a'), (5..9, 'a'), (9..10, 'b')]);
     /// assert_eq!(map.len(), 2);
     /// ```
     pub fn len(&self) -> usize {
@@ -149,7 +149,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let mut map = RangeMap::from_iter([(0..5, 'a')]);
+    /// let mut map = RangeMap::from([(0..5, 'a')]);
     /// map.clear();
     /// assert_eq!(map, RangeMap::new());
     /// ```
@@ -165,7 +165,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(3..5, 'a')]);
+    /// let map = RangeMap::from([(3..5, 'a')]);
     /// assert_eq!(map.get(4), Some(&'a'));
     /// assert_eq!(map.get(5), None);
     /// ```
@@ -181,7 +181,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(-3..5, 'a')]);
+    /// let map = RangeMap::from([(-3..5, 'a')]);
     /// assert_eq!(map.get_range(0), Some((-3..5, &'a')));
     /// ```
     #[inline]
@@ -196,7 +196,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(3..5, 'a')]);
+    /// let map = RangeMap::from([(3..5, 'a')]);
     /// assert!(map.contains(3) && !map.contains(2));
     /// ```
     #[inline]
@@ -211,7 +211,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(3..5, 'a'), (7..9, 'b')]);
+    /// let map = RangeMap::from([(3..5, 'a'), (7..9, 'b')]);
     /// assert_eq!(map.first(), Some((3..5, &'a')));
     /// ```
     pub fn first(&self) -> Option<(Range<K>, &V)> {
@@ -225,7 +225,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(3..5, 'a'), (7..9, 'b')]);
+    /// let map = RangeMap::from([(3..5, 'a'), (7..9, 'b')]);
     /// assert_eq!(map.last(), Some((7..9, &'b')));
     /// ```
     pub fn last(&self) -> Option<(Range<K>, &V)> {
@@ -239,7 +239,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(7..9, 'b'), (3..5, 'a')]);
+    /// let map = RangeMap::from([(7..9, 'b'), (3..5, 'a')]);
     /// assert!(map.iter().eq([(3..5, &'a'), (7..9, &'b')]));
     /// ```
     pub fn iter(&self) -> Iter<'_, K, V, S, L, I> {
@@ -253,7 +253,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(3..5, 'a')]);
+    /// let map = RangeMap::from([(3..5, 'a')]);
     /// assert!(map.overlaps(0..4));
     /// assert!(!map.overlaps(5..9) && !map.overlaps(4..4));
     /// ```
@@ -268,7 +268,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(0..5, 'a'), (7..9, 'b'), (9..20, 'c')]);
+    /// let map = RangeMap::from([(0..5, 'a'), (7..9, 'b'), (9..20, 'c')]);
     /// assert!(map.overlapping(3..8).eq([(0..5, &'a'), (7..9, &'b')]));
     /// ```
     pub fn overlapping(&self, range: Range<K>) -> Overlapping<'_, K, V, S, L, I> {
@@ -285,7 +285,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(0..5, 'a'), (7..9, 'b')]);
+    /// let map = RangeMap::from([(0..5, 'a'), (7..9, 'b')]);
     /// assert!(map.pieces(3..8).eq([(3..5, &'a'), (7..8, &'b')]));
     /// ```
     pub fn pieces(&self, range: Range<K>) -> Pieces<'_, K, V, S, L, I> {
@@ -300,7 +300,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(0..5, 'a'), (7..9, 'b')]);
+    /// let map = RangeMap::from([(0..5, 'a'), (7..9, 'b')]);
     /// assert!(map.gaps(3..12).eq([5..7, 9..12]));
     /// assert!(map.gaps(3..12).rev().eq([9..12, 5..7]));
     /// ```
@@ -322,7 +322,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(0..5, 'a'), (7..9, 'b')]);
+    /// let map = RangeMap::from([(0..5, 'a'), (7..9, 'b')]);
     /// assert_eq!(map.first_gap(2, 1, 0..100), Some(5));
     /// assert_eq!(map.first_gap(2, 4, 0..100), Some(12));
     /// assert_eq!(map.first_gap(2, 4, 0..13), None);
@@ -342,7 +342,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(0..5, 'a'), (90..100, 'b')]);
+    /// let map = RangeMap::from([(0..5, 'a'), (90..100, 'b')]);
     /// assert_eq!(map.last_gap(2, 1, 0..100), Some(88));
     /// assert_eq!(map.last_gap(2, 16, 0..100), Some(80));
     /// ```
@@ -360,7 +360,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(4..6, 'a')]);
+    /// let map = RangeMap::from([(4..6, 'a')]);
     /// assert_eq!(map.placements(3, 1, 0..10), 4); // at 0, 1, 6 and 7
     /// ```
     pub fn placements(&self, len: u64, align: u64, within: Range<K>) -> u64 {
@@ -379,7 +379,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let map = RangeMap::from_iter([(4..6, 'a')]);
+    /// let map = RangeMap::from([(4..6, 'a')]);
     /// assert_eq!(map.nth_placement(2, 3, 1, 0..10), Some(6));
     /// assert_eq!(map.nth_placement(4, 3, 1, 0..10), None);
     /// ```
@@ -451,7 +451,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let mut map = RangeMap::from_iter([(0..9, 'a')]);
+    /// let mut map = RangeMap::from([(0..9, 'a')]);
     /// map.remove(3..5);
     /// assert!(map.iter().eq([(0..3, &'a'), (5..9, &'a')]));
     /// assert!(map.remove(0..7).eq([(0..3, 'a'), (5..7, 'a')]));
@@ -472,7 +472,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let mut map = RangeMap::from_iter([(0..6, 1), (8..9, 2)]);
+    /// let mut map = RangeMap::from([(0..6, 1), (8..9, 2)]);
     /// map.update(4..20, |_, value| *value += 10);
     /// assert!(map.iter().eq([(0..4, &1), (4..6, &11), (8..9, &12)]));
     /// ```
@@ -489,7 +489,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// ```
     /// use addrspace::RangeMap;
     ///
-    /// let mut map = RangeMap::from_iter([(0..6, 'a'), (8..9, 'b')]);
+    /// let mut map = RangeMap::from([(0..6, 'a'), (8..9, 'b')]);
     /// map.retain(|range, _| range.end <= 6);
     /// assert!(map.iter().eq([(0..6, &'a')]));
     /// ```
