@@ -213,8 +213,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
         impl<V: PartialEq, const S: usize, const L: usize, const I: usize> Drop for Joined<'_, V, S, L, I> {
             fn drop(&mut self) {
-                let (start, end) = (self.start, self.end);
-                to_the_end(self.tree, |tree| tree.merge(start, end));
+                self.tree.merge(self.start, self.end);
             }
         }
 

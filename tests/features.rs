@@ -1,0 +1,116 @@
+//! What the optional features add.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests: they link std, the numbers are small, and a panic is a failure"
+)]
+
+#[cfg(any(feature = "serde", feature = "rangemap"))]
+use addrspace::range_map::RangeMap;
+
+/// That many ranges, of which some touch.
+#[cfg(any(feature = "serde", feature = "rangemap"))]
+fn ranges(count: i64) -> impl Iterator<Item = (std::ops::Range<i64>, String)> {
+    (0..count).map(move |n| (n * 3 - count..n * 3 - count + 1 + n % 3, format!("value {}", n % 2)))
+}
+
+#[cfg(feature = "serde")]
+mod serde_round_trips {
+    use super::{RangeMap, ranges};
+    use serde_json::{from_str, to_string};
+
+    fn round_trip<const S: usize, const L: usize, const I: usize>(count: i64) {
+        let map: RangeMap<i64, String, S, L, I> = ranges(count).collect();
+        let text = to_string(&map).unwrap();
+        let back: RangeMap<i64, String, S, L, I> = from_str(&text).unwrap();
+        back.check();
+        assert_eq!(back, map, "{text}");
+        assert_eq!(to_string(&back).unwrap(), text);
+    }
+
+    #[test]
+    fn a_map_comes_back_equal() {
+        for count in [0, 1, 3, 4, 31, 32, 200] {
+            round_trip::<3, 3, 3>(count);
+            round_trip::<7, 7, 7>(count);
+            round_trip::<31, 15, 31>(count);
+        }
+    }
+
+    #[test]
+    fn capacities_do_not_show() {
+        let small: RangeMap<i64, String, 3, 3, 3> = ranges(50).collect();
+        let usual: RangeMap<i64, String> = from_str(&to_string(&small).unwrap()).unwrap();
+        usual.check();
+        assert!(usual.iter().eq(small.iter()));
+    }
+
+    #[test]
+    fn a_map_is_a_list_of_start_end_and_value() {
+        let map = RangeMap::<u8, char>::from_iter([(3..5, 'a'), (7..255, 'b')]);
+        assert_eq!(to_string(&map).unwrap(), r#"[[3,5,"a"],[7,255,"b"]]"#);
+    }
+
+    #[test]
+    fn the_ends_of_the_keys_come_back() {
+        let map = RangeMap::<u64, u8>::from_iter([(0..1, 1), (u64::MAX - 1..u64::MAX, 2)]);
+        assert_eq!(from_str::<RangeMap<u64, u8>>(&to_string(&map).unwrap()).unwrap(), map);
+        let map = RangeMap::<i8, u8>::from_iter([(i8::MIN..-1, 1), (-1..i8::MAX, 2)]);
+        assert_eq!(from_str::<RangeMap<i8, u8>>(&to_string(&map).unwrap()).unwrap(), map);
+    }
+
+    #[test]
+    fn unordered_overlapping_and_unjoined_input_becomes_a_whole_map() {
+        let map: RangeMap<u8, char> =
+            from_str(r#"[[7,9,"b"],[0,4,"a"],[4,4,"x"],[3,8,"a"],[8,9,"b"]]"#).unwrap();
+        map.check();
+        assert!(map.iter().eq([(0..8, &'a'), (8..9, &'b')]));
+    }
+
+    #[test]
+    fn a_reversed_range_is_refused() {
+        let refused = from_str::<RangeMap<u8, char>>(r#"[[0,4,"a"],[9,7,"b"]]"#).unwrap_err();
+        assert!(refused.to_string().contains('9'), "{refused}");
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        for text in ["{}", "3", "[[1,2]]", r#"[[1,300,"a"]]"#, r#"[[1,2,"a"]"#] {
+            assert!(from_str::<RangeMap<u8, char>>(text).is_err(), "{text}");
+        }
+    }
+}
+
+#[cfg(feature = "rangemap")]
+mod rangemap_conversions {
+    use super::{RangeMap, ranges};
+
+    #[test]
+    fn a_map_goes_there_and_back() {
+        for count in [0, 1, 3, 31, 32, 500] {
+            let map: RangeMap<i64, String> = ranges(count).collect();
+            let peer = rangemap::RangeMap::from(map.clone());
+            assert!(peer.iter().map(|(range, value)| (range.clone(), value)).eq(map.iter()));
+            let back = RangeMap::from(peer);
+            back.check();
+            assert_eq!(back, map);
+        }
+    }
+
+    #[test]
+    fn a_map_comes_from_there_joined_as_there() {
+        let peer = rangemap::RangeMap::from_iter([
+            (0_u8..4, 'a'),
+            (4..6, 'a'),
+            (6..255, 'b'),
+            (9..10, 'c'),
+        ]);
+        let map = RangeMap::from(peer.clone());
+        map.check();
+        assert!(map.iter().eq(peer.iter().map(|(range, value)| (range.clone(), value))));
+        assert_eq!(map.first(), Some((0..6, &'a')));
+    }
+}

@@ -1,0 +1,198 @@
+//! Runs of thousands of steps in phases, so that deep trees restructure.
+
+use crate::range_model::trio::TestValue;
+use crate::range_model::{Op, Rng, TestKey, Trio, Weights, Window};
+
+/// `steps` steps, the kind of which changes from phase to phase: growing,
+/// churning at full size, shrinking, and everything at random.
+fn in_phases<K: TestKey, V: TestValue, const S: usize, const L: usize, const I: usize>(
+    window: Window<K>,
+    steps: usize,
+    seed: u64,
+) {
+    let cells = window.cells();
+    let mut trio = Trio::<K, V, S, L, I>::new(window).comparing_every(25);
+    let mut rng = Rng(seed);
+    let phases = [
+        Weights::GROW,
+        Weights::CHURN,
+        Weights::SHRINK,
+        Weights::GROW,
+        Weights::EVEN,
+        Weights::SHRINK,
+    ];
+    for step in 0..steps {
+        let phase = phases[step * phases.len() / steps];
+        trio.step(&phase.op(cells, rng.words()));
+    }
+    trio.compare();
+}
+
+#[test]
+fn small_nodes_grow_churn_and_shrink() {
+    for seed in 0..3 {
+        in_phases::<u64, u8, 3, 3, 3>(Window::lowest(400), 3000, seed);
+        in_phases::<u64, u8, 7, 3, 3>(Window::highest(400), 3000, seed);
+        in_phases::<u64, u8, 7, 7, 7>(Window::spread(400), 3000, seed);
+    }
+}
+
+#[test]
+fn nodes_of_the_default_size_grow_churn_and_shrink() {
+    in_phases::<u64, u8, 31, 15, 31>(Window::highest(2000), 8000, 1);
+    in_phases::<i64, u8, 31, 15, 31>(Window::spread(2000), 8000, 2);
+}
+
+#[test]
+fn values_that_own_memory_move_between_nodes() {
+    in_phases::<u64, String, 3, 3, 3>(Window::lowest(300), 2500, 4);
+    in_phases::<i8, String, 7, 3, 3>(Window::lowest(255), 2500, 5);
+}
+
+/// The order in which a map is filled or emptied.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Ascending,
+    Descending,
+    Scattered,
+    OutwardFromTheMiddle,
+}
+
+impl Order {
+    fn of(self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        match self {
+            Self::Ascending => {}
+            Self::Descending => order.reverse(),
+            Self::Scattered => {
+                let mut rng = Rng(count as u64);
+                for at in (1..count).rev() {
+                    order.swap(at, rng.below(at as u64 + 1) as usize);
+                }
+            }
+            Self::OutwardFromTheMiddle => order.sort_by_key(|&at| at.abs_diff(count / 2)),
+        }
+        order
+    }
+}
+
+/// Fills every second cell, or every cell with a value unlike its neighbours',
+/// then empties the map.
+fn fill_and_empty<const S: usize, const L: usize, const I: usize>(
+    ranges: usize,
+    with_gaps: bool,
+    orders: [Order; 2],
+) {
+    let mut map = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::default();
+    let width = if with_gaps { 2 } else { 1 };
+    let at = |number: usize| number as u64 * width;
+    let check_every = 1 + ranges / 64;
+    for (step, number) in orders[0].of(ranges).into_iter().enumerate() {
+        assert!(map.insert(at(number)..at(number) + 1, number as u64).next().is_none());
+        if step % check_every == 0 {
+            map.check();
+        }
+        assert_eq!(map.len(), step + 1);
+    }
+    map.check();
+    assert_eq!(map.first_gap(1, 1, 0..u64::MAX), Some(if with_gaps { 1 } else { at(ranges) }));
+    for (step, number) in orders[1].of(ranges).into_iter().enumerate() {
+        let mut removed = map.remove(at(number)..at(number) + 1);
+        assert_eq!(removed.next(), Some((at(number)..at(number) + 1, number as u64)), "{orders:?}");
+        drop(removed);
+        if step % check_every == 0 {
+            map.check();
+        }
+        assert_eq!(map.len(), ranges - step - 1);
+    }
+    map.check();
+    assert!(map.is_empty());
+}
+
+#[test]
+fn a_map_of_thousands_of_ranges_shrinks_to_nothing() {
+    use Order::{Ascending, Descending, OutwardFromTheMiddle, Scattered};
+    for with_gaps in [false, true] {
+        for filled in [Ascending, Descending, Scattered, OutwardFromTheMiddle] {
+            for emptied in [Ascending, Descending, Scattered, OutwardFromTheMiddle] {
+                fill_and_empty::<3, 3, 3>(600, with_gaps, [filled, emptied]);
+                fill_and_empty::<7, 3, 3>(300, with_gaps, [filled, emptied]);
+                fill_and_empty::<7, 7, 7>(1000, with_gaps, [filled, emptied]);
+                fill_and_empty::<31, 15, 31>(4000, with_gaps, [filled, emptied]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_edit_of_thousands_of_ranges() {
+    fn sweep<const S: usize, const L: usize, const I: usize>() {
+        let ranges = || (0..3000_u64).map(|n| (n * 2..n * 2 + 1, n));
+        let full = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::from_sorted(ranges());
+        full.check();
+        // All but one range at either end, or cutting into it.
+        for (from, to) in
+            [(0, 6000), (2, 5998), (1, 5999), (1999, 2801), (2000, 2801), (5, 5000), (4990, 6100)]
+        {
+            let inside = |n: u64| from <= n * 2 && n * 2 < to;
+            let mut map = full.clone();
+            assert!(
+                map.remove(from..to)
+                    .eq(full.pieces(from..to).map(|(range, value)| (range, *value)))
+            );
+            map.check();
+            assert!(
+                map.iter().eq(full.iter().filter(|(_, n)| !inside(**n))),
+                "remove {from}..{to}"
+            );
+
+            let mut map = full.clone();
+            drop(map.remove(from..to));
+            map.check();
+            assert!(
+                map.iter().eq(full.iter().filter(|(_, n)| !inside(**n))),
+                "remove {from}..{to}, ignored"
+            );
+
+            let mut map = full.clone();
+            drop(map.insert(from..to, u64::MAX));
+            map.check();
+            assert_eq!(map.get_range(from), Some((from..to, &u64::MAX)), "insert {from}..{to}");
+            assert_eq!(map.len() as u64, 3001 - (0..3000).filter(|&n| inside(n)).count() as u64);
+
+            let mut map = full.clone();
+            map.update(from..to, |_, value| *value = u64::MAX);
+            map.check();
+            assert_eq!(map.len(), 3000, "update {from}..{to}");
+            assert_eq!(
+                map.iter().filter(|(_, value)| **value == u64::MAX).count(),
+                (0..3000).filter(|&n| inside(n)).count()
+            );
+
+            let mut map = full.clone();
+            map.retain(|range, _| !inside(range.start / 2));
+            map.check();
+            assert!(
+                map.iter().eq(full.iter().filter(|(_, n)| !inside(**n))),
+                "retain outside of {from}..{to}"
+            );
+        }
+        // Every range becomes equal to its neighbours, which touch.
+        let mut map: addrspace::range_map::RangeMap<u64, u64, S, L, I> =
+            (0..3000).map(|n| (n..n + 1, n)).collect();
+        map.update(0..3000, |_, value| *value = 7);
+        map.check();
+        assert!(map.iter().eq([(0..3000, &7)]));
+    }
+    sweep::<3, 3, 3>();
+    sweep::<7, 3, 3>();
+    sweep::<7, 7, 7>();
+    sweep::<31, 15, 31>();
+}
+
+/// An operation that used to be made of all words zero must stay harmless:
+/// shrinking ends there.
+#[test]
+fn the_simplest_operation_is_an_empty_insert() {
+    assert!(matches!(Weights::EVEN.op(8, [0; 6]), Op::Insert { from: 0, to: 0, .. }));
+}
