@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use addrspace::range_map::RangeMap;
 
-use range_model::ops::{Change, Taken};
+use range_model::ops::{Change, Taken, effort};
 use range_model::{Op, Rng, Weights};
 
 #[path = "range_map_memory/counting.rs"]
@@ -46,8 +46,8 @@ fn an_empty_map_owns_no_memory() {
     let allocations = allocations(|| {
         let map = RangeMap::<u64, u64>::new();
         let mut other = RangeMap::<u64, u64, 3, 3, 3>::default();
-        drop(other.remove(3..9));
-        drop(other.insert(9..9, 0));
+        other.remove(3..9);
+        other.insert(9..9, 0);
         other.update(0..100, |_, _| unreachable!("there is nothing to change"));
         other.retain(|_, _| true);
         other.clear();
@@ -64,7 +64,7 @@ fn a_map_of_up_to_31_ranges_is_one_block() {
     let before = usage();
     let mut map = RangeMap::<u64, u64>::new();
     for n in 0..31 {
-        drop(map.insert(n * 2..n * 2 + 1, n));
+        map.insert(n * 2..n * 2 + 1, n);
         assert_eq!(usage().blocks - before.blocks, 1, "{} ranges", n + 1);
     }
     let mut copy = None;
@@ -113,7 +113,7 @@ fn thousands_of_small_values_take_at_most_60_bytes_each() {
         let mut map = RangeMap::new();
         (0..ranges).for_each(|n| {
             let n = n * 40_503 % ranges;
-            drop(map.insert(2 * n..2 * n + 1, value(n)));
+            map.insert(2 * n..2 * n + 1, value(n));
         });
         map
     });
@@ -124,6 +124,39 @@ fn thousands_of_small_values_take_at_most_60_bytes_each() {
         most <= 60.0,
         "{ascending:.1}, {descending:.1}, {scattered:.1} and {sorted:.1} bytes each"
     );
+}
+
+/// Nodes that are emptied are used again.
+#[test]
+fn a_map_that_churns_does_not_grow() {
+    fn holds<const S: usize, const L: usize, const I: usize>(ranges: u64) {
+        let mut map = RangeMap::<u64, u64, S, L, I>::default();
+        let mut rng = Rng(ranges);
+        let mut churn = |map: &mut RangeMap<u64, u64, S, L, I>| {
+            for n in 0..ranges {
+                map.insert(2 * n..2 * n + 1, n);
+            }
+            for _ in 0..ranges {
+                let n = rng.below(ranges);
+                map.remove(2 * n..2 * n + 2 + rng.below(40));
+                map.insert(2 * n..2 * n + 1, n);
+            }
+            // All but a few, so that the arenas stay.
+            map.remove(20..2 * ranges);
+        };
+        churn(&mut map);
+        let live = usage().live;
+        for _ in 0..20 {
+            churn(&mut map);
+        }
+        map.check();
+        let now = usage().live;
+        assert!(now <= live + live / 2, "{live} bytes have become {now}");
+    }
+    holds::<3, 3, 3>(300);
+    holds::<7, 3, 3>(300);
+    holds::<7, 7, 7>(500);
+    holds::<31, 15, 31>(2000);
 }
 
 /// An edit of a range; the one that is reserved for.
@@ -162,7 +195,7 @@ fn shaped<const S: usize, const L: usize, const I: usize>(
             match weights.op(keys as usize, rng.words()) {
                 Op::Insert { from, to, tag, .. } => drop(map.insert(from as u64..to as u64, tag)),
                 Op::Remove { from, to, taken: Taken::Ignored } => {
-                    drop(map.remove(from as u64..to as u64));
+                    map.remove(from as u64..to as u64);
                 }
                 Op::Update { from, to, change: change @ Change::Alternate(_), .. } => {
                     map.update(from as u64..to as u64, |range, value| {
@@ -181,7 +214,7 @@ fn a_reserved_edit_does_not_allocate_in<const S: usize, const L: usize, const I:
     keys: u64,
 ) {
     let mut rng = Rng(S as u64);
-    for round in 0..rounds {
+    for round in 0..effort(rounds) {
         let mut map = shaped::<S, L, I>(&mut rng, keys);
         for step in 0..20 {
             let start = rng.below(keys);
@@ -255,7 +288,7 @@ fn a_refused_reservation_changes_nothing_in<const S: usize, const L: usize, cons
 ) -> u64 {
     let mut rng = Rng(L as u64);
     let mut refused = 0;
-    for _ in 0..rounds {
+    for _ in 0..effort(rounds) {
         let map = shaped::<S, L, I>(&mut rng, keys);
         let start = rng.below(keys);
         let range = start..start + rng.below(9);

@@ -3,13 +3,23 @@
 use super::node::{Inner, Leaf, NIL, Summary, UNUSED};
 use super::tree::{Path, Tree};
 
+/// What a walk over the tree has come by so far.
+#[derive(Default)]
+struct Seen {
+    /// The last leaf.
+    leaf: Option<u32>,
+    leaves: usize,
+    inners: usize,
+    ranges: usize,
+}
+
 impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
     Tree<V, SMALL, LEAF, INNER>
 {
     /// Walks the invariants listed at [`Tree`] and panics at the first that is
     /// broken, with its number.
     pub(super) fn check(&self) {
-        let mut chain = (NIL, 0, 0);
+        let mut seen = Seen::default();
         let mut last: Option<(u64, &V)> = None;
         if self.height == 0 {
             assert!(
@@ -18,7 +28,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             );
             if let Some(small) = self.small.first() {
                 check_leaf(small, &mut last);
-                chain.1 = small.len;
+                seen.ranges = small.len;
             }
             assert!(
                 self.leaves.in_use() == 0 && self.inners.in_use() == 0,
@@ -26,13 +36,15 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             );
         } else {
             assert!(self.inners[self.root].len >= 2, "invariant 6: a root with one child");
-            self.check_node(self.height, self.root, &mut chain, &mut last);
-            assert!(chain.0 == self.last_leaf, "invariant 9: the last leaf");
+            self.check_node(self.height, self.root, &mut seen, &mut last);
+            assert!(seen.leaf == Some(self.last_leaf), "invariant 9: the last leaf");
             assert!(self.leaves[self.last_leaf].next == NIL, "invariant 9: after the last leaf");
             assert!(self.small.len() == 1 && self.small[0].len == 0, "invariant 11");
-            assert!(self.inners.in_use() == chain.2, "invariant 10: inner nodes");
+            assert!(self.leaves.in_use() == seen.leaves, "invariant 10: leaves");
+            assert!(self.inners.in_use() == seen.inners, "invariant 10: inner nodes");
         }
-        assert!(self.len == chain.1, "invariant 10: {} ranges counted as {}", chain.1, self.len);
+        let ranges = seen.ranges;
+        assert!(self.len == ranges, "invariant 10: {ranges} ranges counted as {}", self.len);
         if self.height > 0 && self.path.leaf != NIL {
             let mut path = Path::NOWHERE;
             self.descend(self.leaves[self.path.leaf].starts[0] + 1, &mut path);
@@ -43,12 +55,11 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
         }
     }
 
-    /// `chain` is the leaf before, the ranges and the inner nodes so far.
     fn check_node<'a>(
         &'a self,
         level: usize,
         id: u32,
-        chain: &mut (u32, usize, usize),
+        seen: &mut Seen,
         last: &mut Option<(u64, &'a V)>,
     ) -> Summary {
         if level == 0 {
@@ -58,15 +69,17 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
                 "invariant 6: a leaf of {}",
                 leaf.len
             );
-            assert!(leaf.prev == chain.0, "invariant 9: leaf {id} does not follow {}", chain.0);
-            let before = if chain.0 == NIL { self.first_leaf } else { self.leaves[chain.0].next };
-            assert!(before == id, "invariant 9: {} is not followed by {id}", chain.0);
+            let before = seen.leaf.replace(id);
+            assert!(leaf.prev == before.unwrap_or(NIL), "invariant 9: before leaf {id}");
+            let next = before.map_or(self.first_leaf, |before| self.leaves[before].next);
+            assert!(next == id, "invariant 9: {next} stands before leaf {id}");
             check_leaf(leaf, last);
-            (chain.0, chain.1) = (id, chain.1 + leaf.len);
+            seen.leaves += 1;
+            seen.ranges += leaf.len;
             return self.summary(0, id);
         }
         let node = &self.inners[id];
-        chain.2 += 1;
+        seen.inners += 1;
         let is_root = level == self.height;
         assert!(
             (is_root || node.len >= Inner::<INNER>::MIN) && node.len <= INNER,
@@ -74,7 +87,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             node.len
         );
         for slot in 0..node.live() {
-            let child = self.check_node(level - 1, node.child[slot], chain, last);
+            let child = self.check_node(level - 1, node.child[slot], seen, last);
             assert!(
                 child.first == node.firsts[slot] && child.last == node.lasts[slot],
                 "invariant 7"

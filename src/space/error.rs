@@ -2,7 +2,6 @@
 
 use crate::Span;
 use core::fmt;
-use thiserror::Error;
 
 /// The operation that an [`Error`] refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +38,7 @@ impl fmt::Display for Verb {
 /// Why an operation was refused before anything was reported or changed.
 ///
 /// Addresses and lengths are bytes, as the caller gave them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The size of a page is a power of two.
@@ -290,7 +289,7 @@ impl Error {
 }
 
 /// What a verb answers when its handler can refuse an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError<E> {
     /// The space refused; nothing was reported and nothing has changed.
     #[error(transparent)]

@@ -30,7 +30,7 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
         let page = self.below(model.pages.len() as u64 + 2) as usize;
         let addr = model.addr(page);
         let addr = if self.one_in(30) { addr.wrapping_sub(2 * model.page) } else { addr };
-        let odd = if self.one_in(20) { 1 } else { 0 };
+        let odd = u64::from(self.one_in(20));
         (addr as u64).wrapping_add(odd)
     }
 

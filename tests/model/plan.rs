@@ -59,7 +59,9 @@ impl Model {
     /// A limit refuses what ends above it and above what is now.
     fn check_limits(&self, effects: &[Effect]) -> Result<(), i32> {
         let mut after = self.clone();
-        effects.iter().for_each(|effect| after.apply(effect, None));
+        for effect in effects {
+            after.apply(effect, None);
+        }
         let pages = |model: &Model| model.pages.iter().flatten().count();
         let regions = |model: &Model| model.runs(&(0..model.pages.len())).len();
         let (pages, pages_now) = (pages(&after), pages(self));

@@ -22,6 +22,13 @@ impl Rng {
     }
 }
 
+/// How often to repeat what runs `default` times: more if `PROPTEST_CASES` asks
+/// for more than proptest's own 256 cases.
+pub fn effort(default: u64) -> u64 {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    cases.map_or(default, |cases: u64| default.max(default * cases / 256))
+}
+
 /// What one operation is made of; all words zero is the simplest one.
 pub type Words = [u32; 6];
 
@@ -262,6 +269,16 @@ impl Weights {
                 _ => Op::Search { from, to: anywhere, len: length(b), align: align(c), n: a >> 2 },
             }
         }
+    }
+
+    /// Makes operations of bytes, as a fuzzer has them; what is left over at the
+    /// end makes none.
+    pub fn ops_of_bytes(&self, cells: usize, bytes: &[u8]) -> impl Iterator<Item = Op> {
+        bytes.chunks_exact(size_of::<Words>()).map(move |chunk| {
+            let word =
+                |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| chunk[at * 4 + byte]));
+            self.op(cells, std::array::from_fn(word))
+        })
     }
 
     fn taken(&self, how: u32, ends: u32) -> Taken {

@@ -9,7 +9,7 @@ pub fn picture<const S: usize, const L: usize, const I: usize>(
     let mut map = RangeMap::default();
     for (column, letter) in (0..).zip(text.chars()) {
         if letter != '.' {
-            drop(map.insert(column..column + 1, letter));
+            map.insert(column..column + 1, letter);
         }
     }
     map.check();

@@ -1,0 +1,168 @@
+//! The rules of mremap(2), as Linux has them since 6.17.
+
+use super::{PAGE, R, RW, drawn, offset, span, spans};
+use addrspace::{
+    AddrSpace, Error, Limits, MapFlags, Mapping, Placement, Remap, Update, Verb, ignore,
+};
+
+const STAY: Remap = Remap::in_place();
+const MOVE: Remap = Remap::may_move(Placement::lowest());
+
+/// The handler of what reports nothing.
+fn nothing(update: Update<'_>) {
+    panic!("{update:?}");
+}
+
+fn errno(space: &mut AddrSpace, first: u64, old: u64, new: u64, how: Remap) -> i32 {
+    let before = space.clone();
+    let refused = space.remap(first * PAGE, old * PAGE, new * PAGE, how, nothing);
+    assert_eq!(*space, before);
+    refused.unwrap_err().errno()
+}
+
+#[test]
+fn the_same_size_in_place_is_nothing_even_over_gaps() {
+    let mut space = drawn("r.w");
+    assert_eq!(space.remap(0, 3 * PAGE, 3 * PAGE, STAY, nothing), Ok(0));
+    assert_eq!(space.remap(0, 3 * PAGE, 3 * PAGE, MOVE, nothing), Ok(0));
+}
+
+#[test]
+fn shrinking_unmaps_the_tail_over_gaps_and_mappings() {
+    let mut space = drawn("rr.wx");
+    let calls = spans(|handler| assert_eq!(space.remap(0, 5 * PAGE, 1, STAY, handler), Ok(0)));
+    assert_eq!(calls, [span(0x1000, 0x1fff), span(0x3000, 0x4fff)]);
+    assert_eq!(space.picture().to_string(), "r....");
+}
+
+#[test]
+fn growing_in_place_maps_the_extension_with_the_backing_continued() {
+    let mut space: AddrSpace = AddrSpace::new(0, 8 * PAGE, PAGE).unwrap();
+    space.map_at(0, 2 * PAGE, Mapping::file(R, 3, PAGE), ignore).unwrap();
+    space
+        .remap(0, 2 * PAGE, 4 * PAGE, MOVE, |update| {
+            let Update::Map { region, replaced } = update else { panic!("{update:?}") };
+            assert_eq!((region.span, replaced.is_empty()), (span(0x2000, 0x3fff), true));
+            assert_eq!(offset(Some(region)), 0x3000);
+        })
+        .unwrap();
+    assert_eq!(space.usage().regions, 1);
+}
+
+#[test]
+fn what_cannot_grow_in_place_moves_if_it_may() {
+    // The next page is taken; the old range ends inside of the mapping.
+    for (picture, len, after) in [("rw....", 1, ".wrr.."), ("rrr...", 1, "??????")] {
+        let mut space = drawn(picture);
+        assert_eq!(errno(&mut space, 0, len, 2, STAY), 12);
+        if after.contains('?') {
+            let moved = space.remap(0, len * PAGE, 2 * PAGE, MOVE, ignore);
+            assert_eq!((moved, space.picture().to_string().as_str()), (Ok(3 * PAGE), ".rrrr."));
+        } else {
+            space.remap(0, len * PAGE, 2 * PAGE, MOVE, ignore).unwrap();
+            assert_eq!(space.picture().to_string(), after);
+        }
+    }
+}
+
+#[test]
+fn a_move_keeps_the_offset_and_loses_the_mark() {
+    let mut space: AddrSpace = AddrSpace::new(0, 16 * PAGE, PAGE).unwrap();
+    space.map_at(0, 4 * PAGE, Mapping::file(R, 3, 0x8000), ignore).unwrap();
+    space.mark_original();
+    space
+        .remap(PAGE, 2 * PAGE, 3 * PAGE, Remap::to(0x9000), |update| {
+            let Update::Move { from, to, keep_source, pieces, replaced } = update else {
+                panic!("{update:?}")
+            };
+            assert_eq!((from, to), (span(0x1000, 0x2fff), span(0x9000, 0xbfff)));
+            assert_eq!((keep_source, pieces.iter().count(), replaced.is_empty()), (false, 1, true));
+        })
+        .unwrap();
+    assert_eq!(space.picture().to_string(), "R..R.....rrr....");
+    assert_eq!(offset(space.query(0x9000)), 0x9000);
+}
+
+#[test]
+fn a_pure_move_takes_several_mappings_and_leaves_what_is_under_gaps() {
+    let mut space = drawn("r.w..xxx");
+    let calls = spans(|handler| {
+        space.remap(0, 3 * PAGE, 3 * PAGE, Remap::to(5 * PAGE), handler).unwrap();
+    });
+    assert_eq!(calls, [span(0, 0xfff), span(0x2000, 0x2fff)]);
+    assert_eq!(space.picture().to_string(), ".....rxw");
+    // Not so where the size changes or the place is free to choose.
+    let mut space = drawn("rw......");
+    assert_eq!(errno(&mut space, 0, 2, 3, Remap::to(4 * PAGE)), 14);
+    assert_eq!(errno(&mut space, 0, 2, 2, MOVE.keep_source()), 14);
+    assert_eq!(errno(&mut space, 0, 2, 3, MOVE), 14);
+}
+
+#[test]
+fn the_mark_does_not_make_two_mappings() {
+    let mut space = drawn("Rr......");
+    space.remap(0, 2 * PAGE, 3 * PAGE, STAY, ignore).unwrap();
+    assert_eq!(space.picture().to_string(), "Rrr.....");
+}
+
+#[test]
+fn shrinking_and_moving_shrinks_first() {
+    let mut space = drawn("rrr.....");
+    let calls = spans(|handler| {
+        space.remap(0, 3 * PAGE, PAGE, Remap::to(5 * PAGE), handler).unwrap();
+    });
+    assert_eq!(calls, [span(0x1000, 0x2fff), span(0, 0xfff)]);
+    assert_eq!(space.picture().to_string(), ".....r..");
+}
+
+#[test]
+fn a_source_can_be_kept_at_the_same_size_only() {
+    let mut space = drawn("rr......");
+    assert_eq!(errno(&mut space, 0, 2, 3, MOVE.keep_source()), 22);
+    assert_eq!(errno(&mut space, 0, 2, 2, STAY.keep_source()), 22);
+    assert_eq!(space.remap(0, 2 * PAGE, 2 * PAGE, MOVE.keep_source(), ignore), Ok(0x2000));
+    assert_eq!(space.picture().to_string(), "rrrr....");
+}
+
+#[test]
+fn an_old_length_of_zero_duplicates_what_is_shared() {
+    let mut space: AddrSpace = AddrSpace::new(0, 8 * PAGE, PAGE).unwrap();
+    space.map_at(0, 2 * PAGE, Mapping::file(RW, 3, 0).shared(), ignore).unwrap();
+    space.map_at(0x3000, PAGE, Mapping::file(RW, 3, 0), ignore).unwrap();
+    assert_eq!(errno(&mut space, 3, 0, 1, MOVE), 22);
+    assert_eq!(errno(&mut space, 1, 0, 1, STAY), 12);
+    assert_eq!(errno(&mut space, 2, 0, 1, MOVE), 14);
+    assert_eq!(space.remap(PAGE, 0, 3 * PAGE, Remap::to(0x5000), ignore), Ok(0x5000));
+    assert_eq!(offset(space.query(0x5000)), PAGE);
+    assert!(space.query(0x7fff).unwrap().flags.contains(MapFlags::SHARED));
+    assert_eq!(space.picture().to_string(), "ww.w.www");
+}
+
+#[test]
+fn a_remap_that_cannot_be_has_linuxs_errno() {
+    let mut space = drawn("rr..w...");
+    let to = |page| Remap::to(page * PAGE);
+    let refused = space.remap(1, PAGE, PAGE, STAY, ignore).unwrap_err();
+    assert_eq!(refused, Error::Unaligned { verb: Verb::Remap, addr: 1, len: PAGE });
+    assert_eq!(errno(&mut space, 0, 1, 0, STAY), 22);
+    assert_eq!(errno(&mut space, 0, 1, 9, MOVE), 22); // larger than the space
+    assert_eq!(errno(&mut space, 0, 2, 2, to(1)), 22); // onto itself
+    assert_eq!(errno(&mut space, 0, 2, 2, to(7)), 22); // out of the space
+    assert_eq!(errno(&mut space, 2, 1, 1, to(7)), 14); // nothing there
+    assert_eq!(errno(&mut space, 8, 1, 1, STAY), 14);
+    assert_eq!(errno(&mut space, 0, 3, 4, MOVE), 14); // a gap
+    assert_eq!(errno(&mut space, 0, 2, 6, MOVE), 12); // no room
+}
+
+#[test]
+fn a_move_counts_against_the_limits_what_it_adds() {
+    let mut space = drawn("rr..w...");
+    space.set_limits(Limits { bytes: Some(3 * PAGE), regions: Some(2) });
+    assert_eq!(errno(&mut space, 0, 2, 3, STAY), 12);
+    assert_eq!(errno(&mut space, 0, 2, 2, MOVE.keep_source()), 12);
+    assert_eq!(errno(&mut space, 0, 1, 1, Remap::to(6 * PAGE)), 12); // three regions
+    space.remap(0, 2 * PAGE, 2 * PAGE, Remap::to(6 * PAGE), ignore).unwrap();
+    // What it replaces goes.
+    space.remap(6 * PAGE, 2 * PAGE, 3 * PAGE, Remap::to(3 * PAGE), ignore).unwrap();
+    assert_eq!(space.picture().to_string(), "...rrr..");
+}

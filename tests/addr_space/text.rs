@@ -1,0 +1,88 @@
+//! Spaces and errors as text.
+
+use super::{PAGE, R, RW, RX, space};
+use addrspace::{AddrSpace, MapFlags, Mapping, OpError, Prot, ignore};
+
+#[test]
+fn display_is_that_of_proc_pid_maps() {
+    const RECORDED: &str = include_str!("../data/maps.txt");
+    let mut space: AddrSpace<u64> = AddrSpace::whole(PAGE).unwrap();
+    // The names and devices are the embedder's: here, of the same text.
+    let mut names = std::collections::BTreeMap::new();
+    let mut ends = (("", 0), 0);
+    for line in RECORDED.lines() {
+        let mut words = line.split_whitespace();
+        let mut word = || words.next().unwrap_or_default();
+        let (range, perms, offset, device, inode, name) =
+            (word(), word(), word(), word(), word(), word());
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let (start, end) = range.split_once('-').map(|(a, b)| (hex(a), hex(b))).unwrap();
+        let mut prot = Prot::empty();
+        prot.set(Prot::READ, perms.contains('r'));
+        prot.set(Prot::WRITE, perms.contains('w'));
+        prot.set(Prot::EXEC, perms.contains('x'));
+        let inode: u64 = inode.parse().unwrap();
+        // What the kernel names itself is no anonymous memory that could merge.
+        let mut mapping = match (inode, name) {
+            (0, "") => Mapping::anonymous(prot),
+            (0, _) => Mapping::tag(prot, start, 0),
+            _ => Mapping::file(prot, inode, hex(offset)),
+        };
+        if perms.ends_with('s') {
+            mapping = mapping.shared();
+        }
+        // The kernel keeps pages apart that were writable once (they stay accounted
+        // for), though nothing in the text tells them from their neighbour.
+        if inode > 0 && ends.1 == start && ends.0 == (perms, inode) {
+            mapping = mapping.with_flags(MapFlags::from_bits_retain(1 << 31));
+        }
+        ends = ((perms, inode), end);
+        let (major, minor) = device.split_once(':').unwrap();
+        let device =
+            (u32::from_str_radix(major, 16).unwrap(), u32::from_str_radix(minor, 16).unwrap());
+        names.insert(start, (device, inode, name));
+        space.map_at(start, end - start, mapping, ignore).unwrap();
+    }
+    let maps = space.maps(|region| {
+        let (device, inode, name) = names[&region.start()];
+        addrspace::Label { device, inode, name: Some(name).filter(|name| !name.is_empty()) }
+    });
+    assert_eq!(maps.to_string(), RECORDED);
+
+    // Without names: the identity of a file stands for its inode.
+    let first = space.to_string().lines().next().unwrap().to_owned();
+    assert_eq!(first, "56314ce52000-56314ce54000 r--p 00000000 00:00 247774 ");
+}
+
+#[test]
+fn display_of_what_proc_has_not() {
+    let mut space: AddrSpace = AddrSpace::whole(PAGE).unwrap();
+    space.map_at(0, PAGE, Mapping::physical(RW, 0xfed0_0000), ignore).unwrap();
+    let last = 0_u64.wrapping_sub(PAGE);
+    space.map_at(last, PAGE, Mapping::tag(RX, 9, 0x77).shared(), ignore).unwrap();
+    assert_eq!(
+        space.to_string(),
+        "00000000-00001000 rw-p fed00000 00:00 0                                  [physical]\n\
+         fffffffffffff000-10000000000000000 r-xs 00000077 00:00 9                 [tag]\n"
+    );
+}
+
+#[test]
+fn the_picture_of_a_large_space_is_short() {
+    let mut space: AddrSpace = AddrSpace::whole(PAGE).unwrap();
+    space.map_at(0x1000, 0x3000, Mapping::anonymous(R), ignore).unwrap();
+    space.map_at(0x10000, 0x20000, Mapping::anonymous(Prot::all()), ignore).unwrap();
+    space.mark_original();
+    assert_eq!(space.picture().to_string(), ".RRR............A{32}.{4503599627370448}");
+}
+
+#[test]
+fn errors_say_what_was_wrong() {
+    let mut space = space();
+    let error = space.protect(0x10001, 5, R, ignore).unwrap_err();
+    let text = "cannot protect 0x5 bytes at 0x10001: the address is not page-aligned";
+    assert_eq!(error.to_string(), text);
+    let wrapped: OpError<std::io::Error> = error.into();
+    assert_eq!(wrapped.to_string(), text);
+    assert!(std::error::Error::source(&wrapped).is_none());
+}
