@@ -84,6 +84,75 @@ mod serde_round_trips {
     }
 }
 
+#[cfg(feature = "serde")]
+mod serde_spaces {
+    use addrspace::{AddrSpace, Gaps, Limits, MapFlags, Mapping, Prot, ignore};
+    use serde_json::{from_str, to_string};
+
+    const RW: Prot = Prot::READ.union(Prot::WRITE);
+
+    fn round_trip(space: &AddrSpace<String>) {
+        let text = to_string(space).unwrap();
+        let back: AddrSpace<String> = from_str(&text).unwrap();
+        back.check();
+        assert_eq!(&back, space, "{text}");
+        assert_eq!(back.limits(), space.limits());
+        assert_eq!(back.usage(), space.usage());
+        assert_eq!(to_string(&back).unwrap(), text, "gaps and all");
+    }
+
+    fn full(start: u64, page: u64) -> AddrSpace<String> {
+        let file = |name: &str, offset| Mapping::file(Prot::READ, name.to_owned(), offset);
+        let mut space = AddrSpace::new(start, 16 * page, page).unwrap().with_gaps(Gaps::Owned);
+        space.map_at(start, 3 * page, file("libc", 7 * page).shared(), ignore).unwrap();
+        space.map_at(start + 3 * page, page, Mapping::anonymous(RW), ignore).unwrap();
+        space.mark_original();
+        space.map_at(start + page, page, Mapping::tag(RW, "mine".to_owned(), 5), ignore).unwrap();
+        let last =
+            Mapping::physical(Prot::READ, 4 * page).with_flags(MapFlags::from_bits_retain(1 << 31));
+        space.map_at(start + 15 * page, page, last, ignore).unwrap();
+        space.set_limits(Limits { bytes: Some(9 * page), regions: Some(6) });
+        space
+    }
+
+    #[test]
+    fn a_space_comes_back_equal() {
+        round_trip(&full(0, 1));
+        round_trip(&full(0x10000, 0x1000));
+        round_trip(&full(0u64.wrapping_sub(16 << 12), 1 << 12)); // ends at 2^64
+        round_trip(&AddrSpace::new(0x1000, 0, 0x1000).unwrap());
+    }
+
+    #[test]
+    fn the_space_of_all_2_to_the_64_bytes_comes_back_equal() {
+        let mut space = AddrSpace::whole(1 << 63).unwrap();
+        round_trip(&space);
+        for half in [0, 1 << 63] {
+            space.map_at(half, 1 << 63, Mapping::anonymous(RW), ignore).unwrap();
+        }
+        assert_eq!(space.usage().regions, 1);
+        round_trip(&space);
+    }
+
+    #[test]
+    fn books_that_cannot_be_are_refused() {
+        let text = to_string(&full(0x10000, 0x1000)).unwrap();
+        let refused = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from} in {text}");
+            let books = from_str::<AddrSpace<String>>(&text.replacen(from, to, 1));
+            books.unwrap_err().to_string()
+        };
+        assert!(refused("\"page_size\":4096", "\"page_size\":4095").contains("4095"));
+        assert!(
+            refused("\"len\":65536", "\"len\":null").contains("0x10000"),
+            "all from 0 on, not from there"
+        );
+        assert!(refused("\"start\":69632", "\"start\":69633").contains("0x11001"), "unaligned");
+        assert!(refused("\"start\":69632", "\"start\":65536").contains("0x10000"), "occupied");
+        assert!(refused("\"start\":69632", "\"start\":4096").contains("0x1000"), "outside");
+    }
+}
+
 #[cfg(feature = "rangemap")]
 mod rangemap_conversions {
     use super::{RangeMap, ranges};

@@ -138,7 +138,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     }
 
     /// The checks of a map at a place of the caller's choice.
-    fn check_map(&self, call: Call, mapping: &Mapping<F>) -> Result<Range<u64>, Error> {
+    pub(super) fn check_map(&self, call: Call, mapping: &Mapping<F>) -> Result<Range<u64>, Error> {
         let geometry = self.geometry;
         check_backing(geometry, call, &mapping.backing)?;
         call.range(geometry).map_err(|error| {

@@ -15,6 +15,8 @@ mod query;
 mod region;
 mod relocate;
 mod remap;
+#[cfg(feature = "serde")]
+mod serial;
 mod snapshot;
 mod unmap;
 mod update;

@@ -11,18 +11,18 @@ use core::ops::Range;
 ///
 /// # Units
 ///
-/// Pages, because 2^64 bytes do not fit a `u64`; times
-/// [`page_size`](AddrSpace::page_size) they are bytes.
+/// Bytes. In a space of 2^64 bytes that is mapped from end to end, they are one
+/// more than a `u64` can say: the count is then [`u64::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Pages that are mapped.
+    /// Bytes that are mapped.
     pub mapped: u64,
-    /// Pages that are writable and not shared.
+    /// Bytes that are writable and not shared.
     pub writable_private: u64,
-    /// Pages that are executable.
+    /// Bytes that are executable.
     pub executable: u64,
-    /// Pages that are shared.
+    /// Bytes that are shared.
     pub shared: u64,
     /// The number of regions.
     pub regions: usize,
@@ -103,13 +103,21 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// space.map_at(0x8000, 0x1000, Mapping::file(Prot::READ | Prot::EXEC, 1, 0).shared(), ignore)?;
     ///
     /// let usage = space.usage();
-    /// assert_eq!((usage.mapped, usage.regions), (4, 2));
-    /// assert_eq!((usage.writable_private, usage.executable, usage.shared), (3, 1, 1));
+    /// assert_eq!((usage.mapped, usage.regions), (0x4000, 2));
+    /// assert_eq!(usage.writable_private, 0x3000);
+    /// assert_eq!((usage.executable, usage.shared), (0x1000, 0x1000));
     /// # Ok::<(), addrspace::Error>(())
     /// ```
     pub fn usage(&self) -> Usage {
         let Tally { mapped, writable_private, executable, shared } = self.tally;
-        Usage { mapped, writable_private, executable, shared, regions: self.areas.len() }
+        let bytes = |pages| self.geometry.page().bytes_of(pages).unwrap_or(u64::MAX);
+        Usage {
+            mapped: bytes(mapped),
+            writable_private: bytes(writable_private),
+            executable: bytes(executable),
+            shared: bytes(shared),
+            regions: self.areas.len(),
+        }
     }
 
     /// The limits in force.

@@ -387,10 +387,15 @@ impl Model {
         self.compare_usage(space);
     }
 
+    /// The bytes of that many pages, as far as a `u64` can say.
+    fn bytes(&self, pages: usize) -> u64 {
+        u64::try_from(pages as u128 * self.page).unwrap_or(u64::MAX)
+    }
+
     fn compare_usage<F: File>(&self, space: &AddrSpace<F>) {
         let usage = space.usage();
         let count = |class: fn(&Page) -> bool| {
-            self.pages.iter().flatten().filter(|page| class(page)).count() as u64
+            self.bytes(self.pages.iter().flatten().filter(|page| class(page)).count())
         };
         let shared = |page: &Page| page.flags.contains(MapFlags::SHARED);
         assert_eq!(usage.mapped, count(|_| true), "mapped");
@@ -398,7 +403,7 @@ impl Model {
         assert_eq!(usage.executable, count(|page| page.prot.contains(Prot::EXEC)), "executable");
         let writable = self.pages.iter().flatten();
         let writable = writable.filter(|page| page.prot.contains(Prot::WRITE) && !shared(page));
-        assert_eq!(usage.writable_private, writable.count() as u64, "writable private");
+        assert_eq!(usage.writable_private, self.bytes(writable.count()), "writable private");
         assert_eq!(usage.regions, self.runs(&(0..self.pages.len())).len(), "regions");
     }
 }
