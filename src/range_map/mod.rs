@@ -79,6 +79,23 @@ use tree::Tree;
 /// assert_eq!(map.get_range(12), Some((4..20, &"data")));
 /// assert_eq!(map.first_gap(5, 8, 0..100), Some(24));
 /// ```
+///
+/// # Example: coming from libmmap
+///
+/// What the README of zyedidia/libmmap does with its range map, with the results
+/// that it states:
+///
+/// ```
+/// use addrspace::RangeMap;
+///
+/// let mut m = RangeMap::new();
+/// m.insert(0..10, 1);
+/// m.insert(5..15, 2);
+/// assert!(m.iter().eq([(0..5, &1), (5..15, &2)]));
+/// assert_eq!(m.get_range(7), Some((5..15, &2)));
+/// m.remove(3..12);
+/// assert!(m.iter().eq([(0..3, &1), (12..15, &2)]));
+/// ```
 pub struct RangeMap<K, V, const SMALL: usize = 31, const LEAF: usize = 15, const INNER: usize = 31>
 {
     tree: Tree<V, SMALL, LEAF, INNER>,

@@ -100,6 +100,31 @@ pub enum Gaps {
 /// assert_eq!(space.regions().count(), 0);
 /// # Ok::<(), addrspace::Error>(())
 /// ```
+///
+/// # Example: coming from libmmap
+///
+/// The README of zyedidia/libmmap maps a page anywhere and unmaps it again, the
+/// callback being told the address, the length and what was there. A hint of 0 is
+/// no hint here either, and `fd` -1 is no file:
+///
+/// ```
+/// use addrspace::{AddrSpace, Backing, Mapping, Placement, Prot};
+///
+/// let mut mm: AddrSpace = AddrSpace::new(0x10000, 0x100000, 4096)?;
+/// let p = mm.map_any(4096, Mapping::anonymous(Prot::READ), Placement::lowest(), |_| ())?;
+/// assert_eq!(p, 0x10000);
+///
+/// let mut called = 0;
+/// mm.unmap(p, 4096, |update| {
+///     for piece in update.pieces() {
+///         assert_eq!((piece.span.start(), piece.span.len()), (0x10000, Some(4096)));
+///         assert_eq!((piece.prot, piece.backing), (Prot::READ, Backing::Anonymous));
+///         called += 1; // the real munmap
+///     }
+/// })?;
+/// assert_eq!(called, 1);
+/// # Ok::<(), addrspace::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct AddrSpace<F = u32> {
     areas: Areas<F>,
