@@ -5,8 +5,8 @@
 //! latter with an index of its gaps beside it.
 //!
 //! ```text
-//! cargo bench --bench engine              # all of it, about half a minute
-//! cargo bench --bench engine -- --quick   # fewer rounds, under 30 seconds
+//! cargo bench --bench engine              # all of it, about 20 seconds
+//! cargo bench --bench engine -- --quick   # fewer rounds, a few seconds
 //! cargo bench --bench engine -- --test    # each workload once; asserts that all three agree
 //! ```
 //!
@@ -53,7 +53,7 @@ fn main() {
     let test = has("--test") || !has("--bench");
     let (rounds, sizes): (usize, &[usize]) = match (test, has("--quick")) {
         (true, _) => (1, &[16, 256, 4096]),
-        (false, true) => (7, &[16, 256, 4096, 65_536]),
+        (false, true) => (15, &[16, 256, 4096, 65_536]),
         (false, false) => (101, &[16, 256, 4096, 65_536]),
     };
     let started = Instant::now();

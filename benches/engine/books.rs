@@ -50,10 +50,10 @@ impl Books for RangeMap<u64, Mapping> {
         self.get(addr)
     }
     fn map(&mut self, range: Range<u64>, mapping: Mapping) {
-        drop(self.insert(range, mapping));
+        self.insert(range, mapping);
     }
     fn unmap(&mut self, range: Range<u64>) {
-        drop(self.remove(range));
+        self.remove(range);
     }
     fn protect(&mut self, range: Range<u64>, prot: u32) {
         self.update(range, |_, mapping| mapping.prot = prot);

@@ -122,6 +122,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     }
 
     fn first_gap_under(&self, len: u64, level: usize, id: u32) -> Option<(u64, u64)> {
+        #[cfg(test)]
+        tests::visit();
         if level == 0 {
             let leaf = &self.leaves[id];
             return (1..leaf.live())
@@ -184,6 +186,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     }
 
     fn last_gap_under(&self, len: u64, level: usize, id: u32) -> Option<(u64, u64)> {
+        #[cfg(test)]
+        tests::visit();
         if level == 0 {
             let leaf = &self.leaves[id];
             return (1..leaf.live())
@@ -255,6 +259,68 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             }
             n -= count;
             from = gap.1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::Tree;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static VISITS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn visit() {
+        VISITS.set(VISITS.get() + 1);
+    }
+
+    /// The nodes that `search` visits below those on its first path.
+    fn visits(search: impl FnOnce()) -> usize {
+        VISITS.set(0);
+        search();
+        VISITS.get()
+    }
+
+    /// A gap under every leaf is opened and closed again, which leaves bounds
+    /// that are only ever raised stale everywhere; then nothing fits.
+    #[test]
+    fn a_search_in_vain_visits_no_node_after_any_churn() {
+        let mut tree = Tree::<u32, 31, 15, 31>::new();
+        let mut dup = |_, val: &u32| *val;
+        for nth in 0..100_000 {
+            tree.put(nth * 10, nth * 10 + 9, 0, &mut dup);
+        }
+        for nth in (1..99_999).step_by(7) {
+            tree.cut(nth * 10, nth * 10 + 9, &mut dup);
+            tree.put(nth * 10, nth * 10 + 9, 0, &mut dup);
+        }
+        let end = 100_000 * 10 - 1;
+        assert_eq!(visits(|| assert_eq!(tree.next_gap(2, 0, end), None)), 0);
+        assert_eq!(visits(|| assert_eq!(tree.prev_gap(2, 0, end), None)), 0);
+        assert_eq!(visits(|| assert_eq!(tree.next_gap(2, 499_995, end), None)), 0);
+    }
+
+    /// However many gaps are too small, a search goes down one path more, and
+    /// looks in vain at most once per level.
+    #[test]
+    fn a_search_visits_two_paths_at_most() {
+        let mut tree = Tree::<u32, 3, 3, 3>::new();
+        let mut dup = |_, val: &u32| *val;
+        for nth in 0..3_000 {
+            // Gaps of 1 to 8 keys, the larger ones rarer.
+            tree.put(nth * 10, nth * 10 + 9 - u64::from(nth.trailing_zeros().min(7)), 0, &mut dup);
+        }
+        let most = 2 * tree.height + 1;
+        for len in 1..=9 {
+            for low in (0..30_000).step_by(7) {
+                let (next, prev) = (tree.next_gap(len, low, 30_000), tree.prev_gap(len, 0, low));
+                assert!(visits(|| assert_eq!(tree.next_gap(len, low, 30_000), next)) <= most);
+                assert!(visits(|| assert_eq!(tree.prev_gap(len, 0, low), prev)) <= most);
+            }
         }
     }
 }

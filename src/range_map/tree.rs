@@ -381,8 +381,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             if self.len + Leaf::<V, SMALL>::SLACK <= SMALL {
                 return Ok(());
             }
-            self.leaves.try_reserve(Self::GROWN_LEAVES + 2 * Leaf::<V, SMALL>::SLACK)?;
-            return self.inners.try_reserve(1 + 2 * Leaf::<V, SMALL>::SLACK);
+            // The leaves that it grows into have room, unless capacities are tiny.
+            let slack = Leaf::<V, LEAF>::SLACK;
+            let roomy = SMALL.div_ceil(Self::GROWN_LEAVES) + slack <= LEAF;
+            let leaves = Self::GROWN_LEAVES + if roomy { 0 } else { 2 * slack };
+            self.leaves.try_reserve(leaves)?;
+            return self.inners.try_reserve(if leaves <= INNER { 1 } else { 2 + 2 * slack });
         }
         let mut limit = self.seek(start);
         let mut leaf = self.path.leaf;

@@ -51,7 +51,10 @@ fn hash(value: &impl Hash) -> u64 {
 /// Makes a test of a law about the map `$map` of the contents `$contents`, in
 /// all capacities; each `$arg` is drawn for all of them alike.
 macro_rules! law {
-    ($(#[$doc:meta])* $name:ident($contents:ident, $map:ident $(, $arg:ident in $strategy:expr)*) $body:block) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident($contents:ident, $map:ident $(, $arg:ident in $strategy:expr)*) $body:block
+    ) => {
         proptest! {
             $(#[$doc])*
             #[test]
@@ -135,7 +138,8 @@ law!(
         let list = |map: &mut dyn Iterator<Item = (Range<u64>, u8)>| -> Vec<(u64, u64, u8)> {
             map.map(|(range, value)| (range.start, range.end, value)).collect()
         };
-        let (left, right) = (list(&mut map.clone().into_iter()), list(&mut other_map.clone().into_iter()));
+        let left = list(&mut map.clone().into_iter());
+        let right = list(&mut other_map.clone().into_iter());
         prop_assert_eq!(map.cmp(&other_map), left.cmp(&right));
         prop_assert_eq!(map.partial_cmp(&other_map), left.partial_cmp(&right));
         prop_assert_eq!(map == other_map, left == right);
@@ -168,7 +172,9 @@ law!(into_iter_then_collect_is_identity(contents, map) {
 });
 
 law!(
-    into_iter_gives_the_same_from_both_ends(contents, map, ends in any::<u64>(), steps in 0..90_usize) {
+    into_iter_gives_the_same_from_both_ends(
+        contents, map, ends in any::<u64>(), steps in 0..90_usize
+    ) {
         let mut left: std::collections::VecDeque<(Range<u64>, u8)> =
             map.iter().map(|(range, value)| (range, *value)).collect();
         let mut iter = map.into_iter();
@@ -195,7 +201,8 @@ law!(
         let places: Vec<u64> = within.clone().filter(|&at| fits(at)).collect();
         prop_assert_eq!(map.placements(len, align, within.clone()), places.len() as u64);
         for n in 0..places.len() + 2 {
-            prop_assert_eq!(map.nth_placement(n as u64, len, align, within.clone()), places.get(n).copied());
+            let nth = map.nth_placement(n as u64, len, align, within.clone());
+            prop_assert_eq!(nth, places.get(n).copied());
         }
         prop_assert_eq!(map.first_gap(len, align, within.clone()), places.first().copied());
         prop_assert_eq!(map.last_gap(len, align, within.clone()), places.last().copied());
@@ -208,10 +215,13 @@ law!(update_with_identity_changes_nothing(contents, map, range in range()) {
     updated.update(range.clone(), |range, value| seen.push((range, *value)));
     updated.check();
     prop_assert_eq!(&updated, &map);
-    prop_assert!(seen.into_iter().eq(map.pieces(range.clone()).map(|(range, value)| (range, *value))));
+    let pieces = map.pieces(range.clone()).map(|(range, value)| (range, *value));
+    prop_assert!(seen.into_iter().eq(pieces));
 });
 
-law!(update_is_inserting_the_changed_pieces(contents, map, range in range(), values in any::<[u8; 3]>()) {
+law!(update_is_inserting_the_changed_pieces(
+    contents, map, range in range(), values in any::<[u8; 3]>()
+) {
     let change = |value: u8| values[usize::from(value)] % 3;
     let mut updated = map.clone();
     updated.update(range.clone(), |_, value| *value = change(*value));

@@ -44,7 +44,9 @@ pub(super) fn cases(default: u32) -> ProptestConfig {
 }
 
 macro_rules! agreement {
-    ($($name:ident, $cases:literal cases, $key:ty, $value:ty, $window:expr, $most:literal steps;)*) => {$(
+    ($(
+        $name:ident, $cases:literal cases, $key:ty, $value:ty, $window:expr, $most:literal steps;
+    )*) => {$(
         proptest! {
             #![proptest_config(cases($cases))]
             #[test]
@@ -61,18 +63,18 @@ agreement! {
     agrees_over_all_i8_keys, 30 cases, i8, u8, Window::lowest(255), 80 steps;
     agrees_at_the_lowest_u64_keys, 60 cases, u64, u8, Window::lowest(48), 80 steps;
     agrees_at_the_highest_u64_keys, 60 cases, u64, u8, Window::highest(48), 80 steps;
-    agrees_over_cells_of_up_to_2_to_the_60_keys, 60 cases, u64, u8, Window::spread(48), 80 steps;
+    agrees_over_large_cells, 60 cases, u64, u8, Window::spread(48), 80 steps;
     agrees_at_the_lowest_i64_keys, 30 cases, i64, u8, Window::lowest(48), 80 steps;
     agrees_at_the_highest_i64_keys, 30 cases, i64, u8, Window::highest(48), 80 steps;
     agrees_around_zero, 60 cases, i64, u8, Window::around_zero(48), 80 steps;
-    agrees_over_signed_cells_of_up_to_2_to_the_60_keys, 30 cases, i64, u8, Window::spread(48), 80 steps;
+    agrees_over_large_signed_cells, 30 cases, i64, u8, Window::spread(48), 80 steps;
     agrees_over_the_other_integers_u16, 20 cases, u16, u8, Window::spread(40), 60 steps;
     agrees_over_the_other_integers_u32, 20 cases, u32, u8, Window::highest(40), 60 steps;
     agrees_over_the_other_integers_i16, 20 cases, i16, u8, Window::around_zero(40), 60 steps;
     agrees_over_the_other_integers_i32, 20 cases, i32, u8, Window::spread(40), 60 steps;
     agrees_over_the_other_integers_usize, 30 cases, usize, u8, Window::highest(40), 60 steps;
     agrees_over_a_newtype, 30 cases, Frame, u8, Window::highest(40), 60 steps;
-    agrees_over_a_newtype_with_an_origin_of_its_own, 30 cases, Celsius, u8, Window::lowest(300), 60 steps;
+    agrees_over_a_newtype_with_its_own_origin, 30 cases, Celsius, u8, Window::lowest(300), 60 steps;
     agrees_with_values_that_own_memory, 40 cases, u64, String, Window::lowest(32), 60 steps;
 }
 
