@@ -13,7 +13,7 @@
 
 mod model;
 
-use addrspace::{AddrSpace, Error, MapFlags, Mapping, OpError, Prot, ignore};
+use addrspace::{AddrSpace, Error, MapFlags, Mapping, OpError, Prot, Remap, ignore};
 use model::{Op, Place, Policy, Target, run};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -205,4 +205,93 @@ fn the_common_verbs_allocate_nothing_where_there_is_room() {
         space.unmap(27 * PAGE, PAGE, ignore).unwrap();
     }
     assert_eq!(COUNTED.take(), Some(0));
+}
+
+/// Runs `verb` with a handler that starts to count, and tells how many
+/// allocations came after the first update.
+fn allocations_after_the_first_update(verb: impl FnOnce(&mut dyn FnMut())) -> u64 {
+    verb(&mut || COUNTED.set(Some(COUNTED.get().unwrap_or(0))));
+    COUNTED.take().unwrap_or(0)
+}
+
+/// The tree shrinks to one leaf on the way and grows again: what was secured
+/// for the second half has to survive the first.
+#[test]
+fn going_from_one_place_to_another_allocates_before_the_first_update() {
+    let there = 1 << 30;
+    let regions = |start: u64, count: u64| {
+        let mut space: AddrSpace = AddrSpace::new(0, 1 << 31, PAGE).unwrap();
+        for i in 0..count {
+            let prot = if i % 2 == 0 { Prot::READ } else { Prot::WRITE };
+            space.map_at(start + i * PAGE, PAGE, Mapping::anonymous(prot), ignore).unwrap();
+        }
+        space
+    };
+    for count in [10, 31, 32, 33, 40, 100, 400, 3000] {
+        let (from, to) = (regions(0, count), regions(there, count));
+        let mut space = from.clone();
+        let after = allocations_after_the_first_update(|begin| {
+            space.restore(&to, |_| begin()).unwrap();
+        });
+        assert_eq!(after, 0, "restoring {count} regions elsewhere");
+        assert!(space == to);
+
+        let mut space = from.clone();
+        let len = count * PAGE;
+        let after = allocations_after_the_first_update(|begin| {
+            space.remap(0, len, len, Remap::to(there), |_| begin()).unwrap();
+        });
+        assert_eq!(after, 0, "moving {count} regions");
+        assert!(space == to);
+    }
+}
+
+#[test]
+fn restoring_any_space_from_any_other_allocates_before_the_first_update() {
+    let mut seed = 1_u64;
+    let mut below = |limit: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % limit
+    };
+    let mut random = |most: u64| {
+        let mut space: AddrSpace = AddrSpace::new(0, 4096 * PAGE, PAGE).unwrap();
+        for _ in 0..below(most) {
+            let (addr, len) = (below(4000) * PAGE, (1 + below(20)) * PAGE);
+            match below(6) {
+                0 => space.unmap(addr, len, ignore).unwrap(),
+                1 => space.mark_original(),
+                n => {
+                    let prot = Prot::from_bits_retain(u32::try_from(n).unwrap());
+                    space.map_at(addr, len, Mapping::anonymous(prot), ignore).unwrap();
+                }
+            }
+        }
+        space
+    };
+    for round in 0..300 {
+        let (mut space, to) = (random(2 + round * 3), random(2 + round * 3));
+        let after = allocations_after_the_first_update(|begin| {
+            space.restore(&to, |_| begin()).unwrap();
+        });
+        assert_eq!(after, 0, "round {round}");
+        assert!(space == to);
+    }
+}
+
+/// Both ends of a protect can split a leaf under one and the same full node.
+#[test]
+fn protecting_many_regions_allocates_before_the_first_update() {
+    for count in (100..1000).chain([5000]) {
+        let full = space(count);
+        for (from, to) in [(count / 5, count * 7 / 10), (1, count - 1), (count / 2, count / 2 + 3)]
+        {
+            // A clone has no room to spare.
+            let mut space = full.clone();
+            let (from, to) = ((3 * from + 1) * PAGE, (3 * to + 1) * PAGE);
+            let after = allocations_after_the_first_update(|begin| {
+                space.protect(from, to - from, Prot::EXEC, |_| begin()).unwrap();
+            });
+            assert_eq!(after, 0, "{count} regions, {from:#x}..{to:#x}");
+        }
+    }
 }

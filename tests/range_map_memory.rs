@@ -422,3 +422,47 @@ fn whatever_is_done_every_byte_comes_back() {
     holds::<7, 7, 7>(300);
     holds::<31, 15, 31>(900);
 }
+
+/// Both ends of an edit can split a leaf under one and the same full node.
+#[test]
+fn a_reserved_edit_may_split_twice_under_one_parent() {
+    for count in 100..1000 {
+        let mut map = RangeMap::<u64, u64>::new();
+        for n in 0..count {
+            map.insert(n * 10..n * 10 + 8, n);
+        }
+        for (from, to) in [(count / 5, count * 7 / 10), (count / 10, count * 9 / 10)] {
+            // A clone has no room to spare.
+            let mut map = map.clone();
+            let range = from * 10 + 4..to * 10 + 4;
+            map.try_reserve_edit(range.clone()).unwrap();
+            let allocations = allocations(|| map.update(range.clone(), |_, val| *val += count));
+            assert_eq!(allocations, 0, "{count} ranges, {range:?}");
+        }
+    }
+}
+
+/// What is left of a large map is cloned at the cost of what is left.
+#[test]
+fn a_clone_takes_no_free_nodes_along() {
+    let mut map = RangeMap::<u64, u64>::new();
+    for n in 0..10_000 {
+        map.insert(n * 10..n * 10 + 8, n);
+    }
+    map.remove(1000..100_000);
+    let fresh: RangeMap<u64, u64> = map.iter().map(|(range, val)| (range, *val)).collect();
+    let size = |map: &RangeMap<u64, u64>| {
+        let before = usage();
+        let copy = map.clone();
+        copy.check();
+        assert_eq!(copy, *map);
+        usage().live - before.live
+    };
+    assert_eq!(size(&map), size(&fresh));
+
+    let before = usage().live;
+    map.shrink_to_fit();
+    map.check();
+    assert_eq!(map, fresh);
+    assert!(usage().live < before / 10, "{before} bytes have become {}", usage().live);
+}

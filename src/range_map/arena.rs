@@ -112,6 +112,11 @@ impl<T: Node> Arena<T> {
         (self.free, self.free_count) = (NIL, 0);
     }
 
+    /// Whether more nodes are free than in use.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.free_count > self.in_use()
+    }
+
     /// Nodes in use.
     pub(super) fn in_use(&self) -> usize {
         self.nodes.len() - self.free_count

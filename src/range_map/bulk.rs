@@ -1,10 +1,8 @@
 //! Work on the whole tree at once: building it, thinning it out, copying it.
 
-use alloc::vec::Vec;
-
-use super::arena::{Arena, Node};
+use super::arena::Node;
 use super::node::{Inner, Leaf, NIL};
-use super::tree::{Path, Tree};
+use super::tree::Tree;
 
 impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
     /// How full leaves are packed: a range that is cut in three still fits.
@@ -44,10 +42,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.first_leaf == self.last_leaf {
             return self.become_small();
         }
-        if self.small.is_empty() {
-            self.small.reserve_exact(1);
-            self.small.push(Leaf::new());
-        }
+        self.small_leaf();
         self.index();
     }
 
@@ -90,11 +85,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.leaves.release();
         self.inners.release();
         (self.root, self.first_leaf, self.last_leaf, self.height) = (NIL, NIL, NIL, 0);
-        let Some(mut last) = last else { return };
-        let small = self.small_leaf();
-        for at in 0..last.live() {
-            let val = last.vals[at].take().expect("live slots hold a value");
-            small.push(last.starts[at], last.ends[at], val);
+        if let Some(last) = last {
+            self.fill_small(last);
         }
     }
 
@@ -118,7 +110,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                 if first == NIL {
                     first = id;
                 }
-                let children = count * (nth + 1) / nodes - count * nth / nodes;
+                // Equal shares; the first ones take one more of what is over.
+                let children = count / nodes + usize::from(nth < count % nodes);
                 for slot in 0..children {
                     self.inners[id].insert(slot, next);
                     self.reslot(self.height, id, slot);
@@ -164,18 +157,33 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 impl<V: Clone, const SMALL: usize, const LEAF: usize, const INNER: usize> Clone
     for Tree<V, SMALL, LEAF, INNER>
 {
+    /// Copies blocks, unless most of what is in them is free.
     fn clone(&self) -> Self {
-        let mut small = Vec::new();
-        if self.height > 0 || self.len > 0 {
-            small.reserve_exact(1);
-            small.extend(self.small.iter().cloned());
+        let mut copy = Tree::new();
+        if self.height == 0 {
+            if self.len > 0 {
+                copy.small_leaf().clone_from(&self.small[0]);
+                copy.len = self.len;
+            }
+            return copy;
         }
-        let (leaves, inners) = if self.height > 0 {
-            (self.leaves.clone(), self.inners.clone())
-        } else {
-            (Arena::new(), Arena::new())
-        };
-        Tree { small, leaves, inners, path: Path::NOWHERE, ..*self }
+        if self.leaves.is_sparse() {
+            let mut leaf = self.first_leaf;
+            while leaf != NIL {
+                let view = self.view(leaf);
+                for at in 0..view.len() {
+                    copy.append(view.starts[at], view.ends[at], view.val(at).clone());
+                }
+                leaf = self.leaves[leaf].next;
+            }
+            copy.finish();
+            return copy;
+        }
+        copy.small_leaf();
+        (copy.leaves, copy.inners) = (self.leaves.clone(), self.inners.clone());
+        (copy.root, copy.height, copy.len) = (self.root, self.height, self.len);
+        (copy.first_leaf, copy.last_leaf) = (self.first_leaf, self.last_leaf);
+        copy
     }
 }
 

@@ -113,18 +113,17 @@ impl<V, const S: usize, const L: usize, const I: usize> Tree<V, S, L, I> {
 
 /// Declares an iterator over entries and what all of them have in common.
 macro_rules! entries {
-    ($(#[$doc:meta])* $name:ident, $debug:literal) => {
+    ($(#[$doc:meta])* $name:ident, $state:ty) => {
         $(#[$doc])*
         pub struct $name<'a, K, V, const S: usize = 31, const L: usize = 15, const I: usize = 31> {
             walk: Walk<'a, V, S, L, I>,
-            /// What entries are clipped to, or how many are left; see the constructor.
-            within: (u64, u64),
+            state: $state,
             keys: PhantomData<K>,
         }
 
         impl<K, V, const S: usize, const L: usize, const I: usize> Clone for $name<'_, K, V, S, L, I> {
             fn clone(&self) -> Self {
-                $name { walk: self.walk.clone(), within: self.within, keys: PhantomData }
+                $name { walk: self.walk.clone(), state: self.state, keys: PhantomData }
             }
         }
 
@@ -132,7 +131,7 @@ macro_rules! entries {
             for $name<'_, K, V, S, L, I>
         {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($debug)?;
+                f.write_str(concat!(stringify!($name), " "))?;
                 f.debug_map().entries(self.clone()).finish()
             }
         }
@@ -142,7 +141,7 @@ macro_rules! entries {
             #[inline]
             fn next(&mut self) -> Option<Self::Item> {
                 let entry = self.walk.next()?;
-                Some(self.item(entry))
+                Some(Self::item(&mut self.state, entry))
             }
             fn size_hint(&self) -> (usize, Option<usize>) {
                 self.left()
@@ -155,7 +154,7 @@ macro_rules! entries {
             #[inline]
             fn next_back(&mut self) -> Option<Self::Item> {
                 let entry = self.walk.next_back()?;
-                Some(self.item(entry))
+                Some(Self::item(&mut self.state, entry))
             }
         }
 
@@ -169,23 +168,22 @@ fn keys<K: Key>(start: u64, end: u64) -> Range<K> {
 
 entries! {
     /// All ranges of a map with their values, ascending. See [`RangeMap::iter`].
-    Iter, "Iter "
+    Iter, usize
 }
 
 impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Iter<'a, K, V, S, L, I> {
     pub(super) fn new(tree: &'a Tree<V, S, L, I>) -> Self {
-        Iter { walk: Walk::all(tree), within: (widen(tree.len), 0), keys: PhantomData }
+        Iter { walk: Walk::all(tree), state: tree.len, keys: PhantomData }
     }
 
     #[inline]
-    fn item(&mut self, (start, end, val): (u64, u64, &'a V)) -> (Range<K>, &'a V) {
-        self.within.0 -= 1;
+    fn item(left: &mut usize, (start, end, val): (u64, u64, &'a V)) -> (Range<K>, &'a V) {
+        *left -= 1;
         (keys(start, end), val)
     }
 
     fn left(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.within.0).expect("there are at most `usize::MAX` ranges");
-        (left, Some(left))
+        (self.state, Some(self.state))
     }
 }
 
@@ -194,28 +192,18 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> ExactSizeIterato
 {
 }
 
-#[allow(clippy::as_conversions, reason = "usize has at most 64 bits")]
-const fn widen(len: usize) -> u64 {
-    len as u64
-}
-
 entries! {
     /// The ranges of a map that overlap a range, whole. See [`RangeMap::overlapping`].
-    Overlapping, "Overlapping "
+    Overlapping, ()
 }
 
 impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Overlapping<'a, K, V, S, L, I> {
     pub(super) fn new(tree: &'a Tree<V, S, L, I>, start: u64, end: u64) -> Self {
-        Overlapping {
-            walk: Walk::overlapping(tree, start, end),
-            within: (start, end),
-            keys: PhantomData,
-        }
+        Overlapping { walk: Walk::overlapping(tree, start, end), state: (), keys: PhantomData }
     }
 
     #[inline]
-    #[allow(clippy::unused_self, reason = "one signature for all three")]
-    fn item(&mut self, (start, end, val): (u64, u64, &'a V)) -> (Range<K>, &'a V) {
+    fn item((): &mut (), (start, end, val): (u64, u64, &'a V)) -> (Range<K>, &'a V) {
         (keys(start, end), val)
     }
 
@@ -226,21 +214,17 @@ impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Overlapping<
 
 entries! {
     /// The ranges of a map clipped to a range. See [`RangeMap::pieces`].
-    Pieces, "Pieces "
+    Pieces, (u64, u64)
 }
 
 impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Pieces<'a, K, V, S, L, I> {
     pub(super) fn new(tree: &'a Tree<V, S, L, I>, start: u64, end: u64) -> Self {
-        Pieces {
-            walk: Walk::overlapping(tree, start, end),
-            within: (start, end),
-            keys: PhantomData,
-        }
+        Pieces { walk: Walk::overlapping(tree, start, end), state: (start, end), keys: PhantomData }
     }
 
     #[inline]
-    fn item(&mut self, (start, end, val): (u64, u64, &'a V)) -> (Range<K>, &'a V) {
-        (keys(start.max(self.within.0), end.min(self.within.1)), val)
+    fn item(within: &mut (u64, u64), (start, end, val): (u64, u64, &'a V)) -> (Range<K>, &'a V) {
+        (keys(start.max(within.0), end.min(within.1)), val)
     }
 
     fn left(&self) -> (usize, Option<usize>) {
@@ -250,7 +234,7 @@ impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Pieces<'a, K
 
 /// The gaps of a map within a range, ascending. See [`RangeMap::gaps`].
 pub struct Gaps<'a, K, V, const S: usize = 31, const L: usize = 15, const I: usize = 31> {
-    walk: Walk<'a, V, S, L, I>,
+    tree: &'a Tree<V, S, L, I>,
     /// What has not been looked at, from either side.
     low: u64,
     high: u64,
@@ -259,13 +243,13 @@ pub struct Gaps<'a, K, V, const S: usize = 31, const L: usize = 15, const I: usi
 
 impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Gaps<'a, K, V, S, L, I> {
     pub(super) fn new(tree: &'a Tree<V, S, L, I>, low: u64, high: u64) -> Self {
-        Gaps { walk: Walk::overlapping(tree, low, high), low, high, keys: PhantomData }
+        Gaps { tree, low, high, keys: PhantomData }
     }
 }
 
 impl<K, V, const S: usize, const L: usize, const I: usize> Clone for Gaps<'_, K, V, S, L, I> {
     fn clone(&self) -> Self {
-        Gaps { walk: self.walk.clone(), low: self.low, high: self.high, keys: PhantomData }
+        Gaps { keys: PhantomData, ..*self }
     }
 }
 
@@ -283,18 +267,13 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> Iterator
 {
     type Item = Range<K>;
     fn next(&mut self) -> Option<Range<K>> {
-        while self.low < self.high {
-            let low = self.low;
-            let Some((start, end, _)) = self.walk.next() else {
-                self.low = self.high;
-                return Some(keys(low, self.high));
-            };
-            self.low = end;
-            if low < start {
-                return Some(keys(low, start));
-            }
-        }
-        None
+        // A search, not a walk: ranges without a gap between them cost nothing.
+        let Some((start, end)) = self.tree.next_gap(1, self.low, self.high) else {
+            self.low = self.high;
+            return None;
+        };
+        self.low = end;
+        Some(keys(start, end))
     }
 }
 
@@ -302,18 +281,12 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> DoubleEndedItera
     for Gaps<'_, K, V, S, L, I>
 {
     fn next_back(&mut self) -> Option<Range<K>> {
-        while self.low < self.high {
-            let high = self.high;
-            let Some((start, end, _)) = self.walk.next_back() else {
-                self.high = self.low;
-                return Some(keys(self.low, high));
-            };
-            self.high = start;
-            if end < high {
-                return Some(keys(end, high));
-            }
-        }
-        None
+        let Some((start, end)) = self.tree.prev_gap(1, self.low, self.high) else {
+            self.high = self.low;
+            return None;
+        };
+        self.high = start;
+        Some(keys(start, end))
     }
 }
 

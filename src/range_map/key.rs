@@ -38,7 +38,8 @@
 /// assert_eq!(map.get(Page(4)), Some(&"heap"));
 /// ```
 pub trait Key: Copy + Ord {
-    /// The index of key zero, from which alignments count.
+    /// The index of key zero, from which alignments count. A key with a negative
+    /// half has to set it; a newtype takes that of what it wraps.
     const ORIGIN: u64 = 0;
 
     /// The place of this key in the order of all keys.

@@ -159,6 +159,29 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
         self.tree.len == 0
     }
 
+    /// Gives back the memory that an edit may have left unused.
+    ///
+    /// Edits keep what they free for those to come. Takes linear time, and memory
+    /// for a second map while it works.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::RangeMap;
+    ///
+    /// let mut map: RangeMap<u32, u32> = (0..1000).map(|n| (2 * n..2 * n + 1, n)).collect();
+    /// map.remove(10..2000);
+    /// map.shrink_to_fit(); // one block again
+    /// assert_eq!(map.len(), 5);
+    /// ```
+    pub fn shrink_to_fit(&mut self) {
+        let tree = core::mem::replace(&mut self.tree, Tree::new());
+        for (range, val) in (RangeMap { tree, keys: PhantomData::<u64> }) {
+            self.tree.append(range.start, range.end, val);
+        }
+        self.tree.finish();
+    }
+
     /// Removes everything and gives the memory back.
     ///
     /// # Examples
@@ -499,7 +522,8 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
 
     /// Keeps the ranges that `keep` wants and removes all others, in one pass.
     ///
-    /// Where `keep` panics, the ranges from there on stay.
+    /// Where `keep` panics, the ranges from there on stay, and may be some before
+    /// that it did not want.
     ///
     /// # Examples
     ///

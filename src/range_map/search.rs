@@ -1,7 +1,6 @@
 //! Searches for gaps. They go down only where a gap that is large enough lies,
 //! so each visits at most two paths of the tree.
 
-use super::node::NIL;
 use super::tree::{Path, Tree};
 
 /// Which starts are wanted: those that are `phase` modulo `align`.
@@ -80,10 +79,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     fn next_gap_from(&self, len: u64, low: u64) -> (u64, u64) {
         let mut path = Path::NOWHERE;
         if self.height > 0 {
-            if self.path.leaf != NIL
-                && self.leaves[self.path.leaf].starts[0] < low
-                && low <= self.path.limit
-            {
+            if self.finger_holds(low) {
                 path.clone_from(&self.path);
             } else {
                 self.descend(low, &mut path);

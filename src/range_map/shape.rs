@@ -29,7 +29,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if !self.spill(&path, key) {
             // All at once: where there is no memory, nothing is half done.
             self.leaves.reserve(1);
-            self.inners.reserve(self.full_above(&path));
+            self.inners.reserve(self.full_above(&path, 1));
             self.split_leaf(&path, key);
         }
     }
@@ -131,8 +131,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         } else {
             a.pull(b, share - a.len);
         }
-        self.reslot(1, parent, left);
-        self.reslot(1, parent, left + 1);
+        self.reslot_both(1, parent, left);
     }
 
     fn split_leaf(&mut self, path: &Path, key: u64) {
@@ -173,8 +172,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let len = self.inners[id].live();
         if len < INNER {
             self.inners[id].insert(slot + 1, child);
-            self.reslot(level, id, slot);
-            self.reslot(level, id, slot + 1);
+            self.reslot_both(level, id, slot);
             return;
         }
         // Shares count the new child. At the end of a run most stay on the left.
@@ -221,10 +219,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             self.link(a_id, after);
             self.leaves.free(b_id);
             self.inners[parent].remove(left + 1);
-            self.reslot(1, parent, left);
-            if left + 1 < self.inners[parent].live() {
-                self.reslot(1, parent, left + 1);
-            }
+            self.reslot_both(1, parent, left);
         } else {
             let share = usize::midpoint(a.len, b.len);
             self.share_out(parent, left, share);
@@ -256,10 +251,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             self.reslot(level, a_id, a_len);
             self.inners.free(b_id);
             self.inners[parent].remove(left + 1);
-            self.reslot(level + 1, parent, left);
-            if left + 1 < self.inners[parent].live() {
-                self.reslot(level + 1, parent, left + 1);
-            }
+            self.reslot_both(level + 1, parent, left);
         } else {
             let share = usize::midpoint(a_len, b_len);
             if a_len > share {
@@ -271,8 +263,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                 self.reslot(level, a_id, a_len);
                 self.reslot(level, b_id, 0);
             }
-            self.reslot(level + 1, parent, left);
-            self.reslot(level + 1, parent, left + 1);
+            self.reslot_both(level + 1, parent, left);
         }
         path.set_slot(level + 1, left);
         self.mend_inner(path, level + 1);
@@ -289,13 +280,28 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.height > 0 {
             return;
         }
-        let mut last = core::mem::replace(&mut self.leaves[self.root], Leaf::EMPTY);
-        self.leaves.release();
-        self.inners.release();
+        let last = core::mem::replace(&mut self.leaves[self.root], Leaf::EMPTY);
+        // Their memory stays: it may be what was reserved for edits to come.
+        self.leaves.forget_all();
+        self.inners.forget_all();
         (self.root, self.first_leaf, self.last_leaf) = (NIL, NIL, NIL);
+        self.fill_small(last);
+    }
+
+    /// Moves the ranges of the only leaf to the small one, which is empty.
+    pub(super) fn fill_small(&mut self, mut last: Leaf<V, LEAF>) {
+        let small = self.small_leaf();
         for at in 0..last.live() {
             let val = last.vals[at].take().expect("live slots hold a value");
-            self.small[0].push(last.starts[at], last.ends[at], val);
+            small.push(last.starts[at], last.ends[at], val);
+        }
+    }
+
+    /// Learns anew what the slots `left` and, if there is one, `left + 1` know.
+    pub(super) fn reslot_both(&mut self, level: usize, id: u32, left: usize) {
+        self.reslot(level, id, left);
+        if left + 1 < self.inners[id].live() {
+            self.reslot(level, id, left + 1);
         }
     }
 }

@@ -178,7 +178,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// Whether a descent for `key` would end where the finger points.
     #[inline]
-    fn finger_holds(&self, key: u64) -> bool {
+    pub(super) fn finger_holds(&self, key: u64) -> bool {
         key <= self.path.limit
             && self.path.leaf != NIL
             && self.leaves[self.path.leaf].starts[0] < key
@@ -236,10 +236,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     pub(super) fn refit(&mut self, path: &Path, level: usize) {
         for level in level..=self.height {
             let (id, slot) = path.at(level);
-            self.reslot(level, id, slot);
-            if slot + 1 < self.inners[id].live() {
-                self.reslot(level, id, slot + 1);
-            }
+            self.reslot_both(level, id, slot);
         }
     }
 
@@ -396,7 +393,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                 let mut path = Path::NOWHERE;
                 // Just behind its first start, so that the descent ends in this leaf.
                 self.descend(self.leaves[leaf].starts[0] + 1, &mut path);
-                inners = inners.max(Some(self.full_above(&path)));
+                inners = inners.max(Some(self.full_above(&path, 2 * Leaf::<V, LEAF>::SLACK)));
             }
             if limit >= end {
                 break;
@@ -412,11 +409,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.inners.try_reserve(2 * Leaf::<V, LEAF>::SLACK * inners)
     }
 
-    /// Counts the inner nodes that splitting the leaf at the end of `path` can add.
-    pub(super) fn full_above(&self, path: &Path) -> usize {
+    /// Counts the inner nodes that `splits` splits of leaves at the end of `path`
+    /// can add, each at most.
+    pub(super) fn full_above(&self, path: &Path, splits: usize) -> usize {
         for level in 1..=self.height {
             let (id, _) = path.at(level);
-            if self.inners[id].len + 2 * Leaf::<V, LEAF>::SLACK <= INNER {
+            if self.inners[id].len + splits <= INNER {
                 return level - 1;
             }
         }
