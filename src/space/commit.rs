@@ -171,6 +171,16 @@ impl<F: Clone + PartialEq> Ack<F> {
     }
 }
 
+/// Counts the usage anew when dropped, which is when a handle's `==` or `drop`
+/// panics while a change is recorded; otherwise it is forgotten.
+pub(super) struct Recount<'s, F: Clone + PartialEq>(pub(super) &'s mut AddrSpace<F>);
+
+impl<F: Clone + PartialEq> Drop for Recount<'_, F> {
+    fn drop(&mut self) {
+        self.0.tally = self.0.tally_of(self.0.geometry.all());
+    }
+}
+
 /// Reports an operation and records, when dropped, what the handler acknowledged.
 ///
 /// Dropping does it so that success, an error and a panic of the handler take one
@@ -314,14 +324,16 @@ impl<F: Clone + PartialEq> Drop for Commit<'_, F> {
         let done = self.range.start..upto;
         let ack = &self.ack;
         let spare = |page, area: &Area<F>| ack.spare(page, area);
-        self.space.tally.sub(self.before);
-        self.space.tally.add(self.after);
-        match mem::replace(&mut self.change, Change::Unmap) {
-            Change::Map(area) if self.made => self.space.areas.insert_with(done, area, spare),
-            Change::Map(_) | Change::Unmap => self.space.areas.remove_with(done, spare),
-            change => {
-                self.space.areas.update_with(done, |_, area| change.apply(area), spare);
-            }
+        let change = mem::replace(&mut self.change, Change::Unmap);
+        let (made, before, after) = (self.made, self.before, self.after);
+        let books = Recount(self.space);
+        match change {
+            Change::Map(area) if made => books.0.areas.insert_with(done, area, spare),
+            Change::Map(_) | Change::Unmap => books.0.areas.remove_with(done, spare),
+            change => books.0.areas.update_with(done, |_, area| change.apply(area), spare),
         }
+        books.0.tally.sub(before);
+        books.0.tally.add(after);
+        mem::forget(books);
     }
 }

@@ -107,9 +107,21 @@ fn write_line<F>(
     )?;
     if let Some(name) = name {
         let pad = NAME.saturating_sub(line.columns);
-        write!(line, "{:pad$}{name}", "")?;
+        write!(line, "{:pad$}", "")?;
+        write!(Escaped(&mut line), "{name}")?;
     }
     line.write_char('\n')
+}
+
+/// Writes a line feed as `\\012`, as the kernel does: a name stays on its line.
+struct Escaped<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Escaped<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut parts = text.split('\n');
+        self.0.write_str(parts.next().unwrap_or(""))?;
+        parts.try_for_each(|part| write!(self.0, "\\012{part}"))
+    }
 }
 
 /// Counts the columns that are written.

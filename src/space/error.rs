@@ -298,7 +298,8 @@ pub enum OpError<E> {
     ///
     /// The updates before it are recorded,
     /// and so is what the handler acknowledged of this one.
-    /// The same call again does the rest.
+    /// The same call again does the rest; only for `remap` it is another call, as
+    /// [`AddrSpace::remap`](crate::AddrSpace::remap) says.
     #[error("the host refused from {at:#x} on: {source}")]
     Handler {
         /// From this address on, nothing was done.

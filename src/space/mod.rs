@@ -65,11 +65,14 @@ pub enum Gaps {
 /// come from a guest. Lengths are rounded up to whole pages; addresses have to be
 /// page-aligned where something changes. All checks, and getting the memory that
 /// recording will need, come before the first update: an [`Error`] means that
-/// nothing was reported and nothing has changed. Updates come in ascending order.
+/// nothing was reported and nothing has changed. Updates come in ascending order,
+/// but for [`remap`](Self::remap), which shrinks before it moves.
 ///
 /// `F` identifies a file, or the embedder's own kind of memory; equal means the
 /// same file for as long as it is mapped. A raw descriptor number will do only if
-/// it is never used again for another file.
+/// it is never used again for another file. A `clone` or a `drop` of it that panics
+/// finds nothing half done; an `==` that panics while a change is recorded can leave
+/// the pages of that change unmapped in the books.
 ///
 /// Two spaces are equal if they have the same bounds, pages and contents, the
 /// marks of [`mark_original`](Self::mark_original) included;
@@ -238,8 +241,9 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// # Ok::<(), addrspace::Error>(())
     /// ```
     pub fn reset(&mut self) {
-        self.areas.clear();
+        // In this order the books are right also when dropping a handle panics.
         self.tally = Tally::ZERO;
+        self.areas.clear();
     }
 
     /// Walks every invariant of the books; for tests.

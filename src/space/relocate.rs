@@ -1,12 +1,14 @@
 //! Moving mapped pages to another place.
 
 use super::area::Area;
-use super::commit::{Ack, Cuts, straddling};
+use super::commit::{Ack, Cuts, Recount, straddling};
 use super::error::Error;
 use super::update::{Answer, Pieces, Update};
+use super::usage::Tally;
 use super::{AddrSpace, Call};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Range;
 
 /// A move, in pages.
@@ -139,7 +141,10 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
                 }
                 to.end = next.end;
             }
-            let from = journey.source(to.start)..journey.source(to.end).min(journey.from.end);
+            // What is longer at the new place has no source, and its end none either.
+            let pages = to.end.wrapping_sub(to.start);
+            let first = journey.source(to.start);
+            let from = first..first.saturating_add(pages).min(journey.from.end);
             let run = Journey { from, to, keep_source: journey.keep_source };
             Relocation::new(self, run, &mut moved).report(&mut handler)?;
         }
@@ -203,22 +208,47 @@ impl<F: Clone + PartialEq> Drop for Relocation<'_, F> {
         let gone = self.run.from.start..upto;
         let end = if self.made { self.run.to.end } else { self.run.target(upto) };
         let taken = self.run.to.start..end;
-        let ack = &self.ack;
+        let (ack, keep_source) = (&self.ack, self.run.keep_source);
+        let mut before = self.space.tally_of(taken.clone());
+        if !keep_source {
+            before.add(self.space.tally_of(gone.clone()));
+        }
+        let (space, moved) = (&mut *self.space, &mut *self.moved);
+        let arrival = Arrival { space, moved, taken: taken.clone(), before };
 
         // What leaves goes first: what arrives beside it cannot merge with it, and
         // so not with what is to be cut.
-        if !self.run.keep_source {
-            self.space.tally.sub(self.space.tally_of(gone.clone()));
-            self.space.areas.remove_with(gone, |page, area| ack.spare(page, area));
+        let areas = &mut arrival.space.areas;
+        if !keep_source {
+            areas.remove_with(gone, |page, area| ack.spare(page, area));
         }
-        self.space.tally.sub(self.space.tally_of(taken.clone()));
-        self.space.areas.remove_with(taken.clone(), |_, area| ack.spare_end(area));
-        while self.moved.as_slice().first().is_some_and(|(range, _)| range.start < taken.end) {
+        areas.remove_with(taken, |_, area| ack.spare_end(area));
+    }
+}
+
+/// Books what arrives when it is dropped, also when dropping a handle that left or
+/// was replaced has panicked.
+struct Arrival<'s, F: Clone + PartialEq> {
+    space: &'s mut AddrSpace<F>,
+    moved: &'s mut vec::IntoIter<Moved<F>>,
+    taken: Range<u64>,
+    /// What was there, and what has left.
+    before: Tally,
+}
+
+impl<F: Clone + PartialEq> Drop for Arrival<'_, F> {
+    fn drop(&mut self) {
+        let books = Recount(self.space);
+        let mut after = Tally::ZERO;
+        while self.moved.as_slice().first().is_some_and(|(range, _)| range.start < self.taken.end) {
             let Some((range, area)) = self.moved.next() else { break };
-            let range = range.start..range.end.min(taken.end);
-            self.space.tally.count(area.prot, area.flags, &range);
+            let range = range.start..range.end.min(self.taken.end);
+            after.count(area.prot, area.flags, &range);
             // Into a gap: nothing has to exist twice.
-            self.space.areas.insert_with(range, area, |_, area| area.clone());
+            books.0.areas.insert_with(range, area, |_, area| area.clone());
         }
+        books.0.tally.sub(self.before);
+        books.0.tally.add(after);
+        mem::forget(books);
     }
 }

@@ -62,7 +62,8 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// - Moving is one [`Update::Move`] per run without gaps, after shrinking.
     ///   What is moved is not original at its new place.
     /// - An `old_len` of zero duplicates the shared mapping at `addr`, which is a
-    ///   move that keeps its source.
+    ///   move that keeps its source. The new place may overlap what follows the
+    ///   page at `addr`, and then overwrites it, but not that page.
     ///
     /// Only a move to a given address at the same length may cover several
     /// mappings, and gaps, under which what is there stays; so does Linux since
@@ -86,7 +87,9 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     ///
     /// If the handler refuses ([`OpError::Handler`](crate::OpError::Handler)), or
     /// panics, the updates before are recorded, and of this one what it has
-    /// acknowledged; `at` is an address of the old place.
+    /// acknowledged; `at` is an address of the old place. What has moved is no
+    /// longer there: going on is a call with what is left from `at` on and, for a
+    /// move to a given address, the target as much further.
     ///
     /// # Examples
     ///
@@ -124,7 +127,10 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let from = call.range(self.geometry)?;
         self.check_start(call, from.start)?;
         // Checked against the space if it moves; otherwise it is where it was.
-        let end = from.start.saturating_add(page.pages_ceil(new_len));
+        // With pages of one byte the sum can pass 2^64: no space reaches that far.
+        let fits = from.start.checked_add(page.pages_ceil(new_len));
+        let fits = fits.filter(|end| *end <= self.geometry.all().end);
+        let end = fits.unwrap_or(u64::MAX);
 
         if let Some(to) = to {
             let kept = from.start..from.end.min(end);
@@ -147,9 +153,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
                 let area = self.one_mapping(call, &from)?;
                 self.check_growth(new_len, from.start, area)?;
                 let extension = from.end..end;
-                let free =
-                    end <= self.geometry.all().end && !self.areas.overlaps(extension.clone());
-                if !free {
+                if fits.is_none() || self.areas.overlaps(extension.clone()) {
                     return self.wander(call, new_len, from, how, handler);
                 }
                 let mut area = area.clone();
@@ -251,6 +255,11 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
             return Err(Error::BadRemap { addr, len }.into());
         }
         self.check_growth(new_len, page, area)?;
+        if let Some(to) = to.as_ref().filter(|to| to.contains(&page)) {
+            // Linux unmaps the new place first, and then finds nothing to duplicate.
+            let conflict = self.geometry.span_of(to.start, to.end);
+            return Err(Error::Overlap { addr, len: new_len, conflict }.into());
+        }
         let pages = self.geometry.page().pages_ceil(new_len);
         let from = page..whole.end.min(page.saturating_add(pages));
         let to = match (target, to) {

@@ -5,6 +5,7 @@ use super::error::{Error, Verb};
 use super::region::{Backing, Mapping};
 use super::usage::Limits;
 use super::{AddrSpace, Call, Gaps};
+use crate::page::Fault;
 use alloc::vec::Vec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
@@ -80,11 +81,11 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let call = Call { verb: Verb::Map, addr: start, len: len.unwrap_or(u64::MAX) };
         // Only memory without an offset can be 2^64 bytes long.
         let endless = matches!(mapping.backing, Backing::Anonymous | Backing::Tag { .. });
-        let range = match (len, self.span()) {
-            (None, Some(all)) if all.len().is_none() && start == 0 && endless => {
-                self.geometry.all()
-            }
-            _ => self.check_map(call, &mapping)?,
+        let whole = start == 0 && self.span().is_some_and(|all| all.len().is_none());
+        let range = match len {
+            Some(_) => self.check_map(call, &mapping)?,
+            None if whole && endless => self.geometry.all(),
+            None => return Err(call.error(Fault::Outside)),
         };
         if let Some((conflict, _)) = self.areas.overlapping(range.clone()).next() {
             return Err(call.occupied(self.geometry.span_of(conflict.start, conflict.end)));

@@ -88,9 +88,9 @@ pub enum Update<'a, F = u32> {
     Move {
         /// The old place, all mapped.
         from: Span,
-        /// The new place, at least as long unless the source is kept.
+        /// The new place, at least as long.
         to: Span,
-        /// Whether the old place stays mapped.
+        /// Whether the old place stays mapped, but for what `to` overlaps of it.
         keep_source: bool,
         /// What is mapped at `from`.
         pieces: Pieces<'a, F>,

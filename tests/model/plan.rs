@@ -332,6 +332,9 @@ impl Model {
             return Err(EINVAL);
         }
         self.check_backing(new_len, first.backing).map_err(|_| EINVAL)?;
+        if fixed.as_ref().is_some_and(|to| to.contains(&page)) {
+            return Err(EINVAL);
+        }
         let new = self.pages_ceil(new_len) as usize;
         let to = match (target, fixed) {
             (_, Some(to)) => to,
