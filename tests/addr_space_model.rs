@@ -196,6 +196,7 @@ fn each_verb_can_be_refused_at_every_step_and_resumed() {
     let ops = [
         Op::MapAt { addr: page, len: 12 * page, mapping: file, replace: true },
         Op::MapAt { addr: 2 * page, len: page, mapping: write, replace: true },
+        Op::MapAt { addr: 10 * page, len: page, mapping: write, replace: false },
         Op::MapAny { len: page, mapping: read, place: anywhere },
         Op::Unmap { addr: page, len: 12 * page },
         Op::Unmap { addr: 2 * page, len: page },

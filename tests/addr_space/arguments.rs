@@ -161,3 +161,27 @@ fn in_a_space_of_length_zero_every_map_fails() {
     space.unmap_non_original(ignore).unwrap();
     assert_eq!((space.picture().to_string(), space.to_string()), (String::new(), String::new()));
 }
+
+#[test]
+fn pages_of_one_byte_end_before_2_to_the_64_too() {
+    for start in [0, 1] {
+        let mut space: AddrSpace = AddrSpace::new(start, u64::MAX, 1).unwrap();
+        let (addr, read) = (u64::MAX - 10, Mapping::anonymous(R));
+        space.map_at(addr, 10, read, ignore).unwrap();
+        // It has no room to grow, and its end no place to come from.
+        let full = space.clone();
+        let stuck = space.remap(addr, 10, 100, addrspace::Remap::in_place(), ignore);
+        assert!(matches!(stuck, Err(Error::NoRoom { .. })), "{stuck:?}");
+        assert!(space == full);
+        let moved = addrspace::Remap::may_move(Placement::lowest());
+        assert_eq!(space.remap(addr, 10, 100, moved, ignore), Ok(start));
+        assert_eq!((space.query(addr), space.usage().mapped), (None, 100));
+        space.check();
+
+        let mut space: AddrSpace = AddrSpace::new(start, u64::MAX, 1).unwrap();
+        space.map_at(1 << 63, 1, read, ignore).unwrap();
+        let long = space.remap(1 << 63, 1, (1 << 63) + 100, addrspace::Remap::in_place(), ignore);
+        assert!(matches!(long, Err(Error::NoRoom { .. })), "{long:?}");
+        space.check();
+    }
+}

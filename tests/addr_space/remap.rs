@@ -166,3 +166,50 @@ fn a_move_counts_against_the_limits_what_it_adds() {
     space.remap(6 * PAGE, 2 * PAGE, 3 * PAGE, Remap::to(3 * PAGE), ignore).unwrap();
     assert_eq!(space.picture().to_string(), "...rrr..");
 }
+
+#[test]
+fn a_duplicate_may_not_overwrite_the_page_it_is_made_of() {
+    // To which page, how many, and what is there then: a letter for each offset.
+    let table = [
+        (3, 3, None),
+        (2, 3, None),
+        (4, 1, None),
+        (4, 4, None),
+        (5, 1, Some("....aac.........")),
+        (5, 2, Some("....aab.........")),
+        (3, 1, Some("...aabc.........")),
+        (8, 3, Some("....abc.abc.....")),
+    ];
+    for (to, len, after) in table {
+        let mut space: AddrSpace = AddrSpace::new(0, 16 * PAGE, PAGE).unwrap();
+        space.map_at(4 * PAGE, 3 * PAGE, Mapping::file(R, 3, 0).shared(), ignore).unwrap();
+        let Some(after) = after else {
+            assert_eq!(errno(&mut space, 4, 0, len, Remap::to(to * PAGE)), 22, "{len} to {to}");
+            continue;
+        };
+        space.remap(4 * PAGE, 0, len * PAGE, Remap::to(to * PAGE), ignore).unwrap();
+        let letter = |page: u64| match space.regions_in(page * PAGE, 1).next() {
+            Some(piece) => char::from(b'a' + (offset(Some(piece)) / PAGE) as u8),
+            None => '.',
+        };
+        assert_eq!((0..16).map(letter).collect::<String>(), after, "{len} to {to}");
+    }
+}
+
+#[test]
+fn a_refused_move_goes_on_from_where_it_stopped() {
+    let mut space: AddrSpace = AddrSpace::new(0, 16 * PAGE, PAGE).unwrap();
+    space.map_at(0, 3 * PAGE, Mapping::file(R, 3, 0), ignore).unwrap();
+    let mut unrefused = space.clone();
+    unrefused.remap(0, 3 * PAGE, 3 * PAGE, Remap::to(8 * PAGE), ignore).unwrap();
+    let refused = space.remap(0, 3 * PAGE, 3 * PAGE, Remap::to(8 * PAGE), |update| {
+        update.made_to(PAGE);
+        Err("enough")
+    });
+    let at = PAGE;
+    assert_eq!(refused, Err(addrspace::OpError::Handler { at, source: "enough" }));
+    // The same call finds that the first page has left.
+    assert_eq!(errno(&mut space, 0, 3, 3, Remap::to(8 * PAGE)), 14);
+    space.remap(at, 3 * PAGE - at, 3 * PAGE - at, Remap::to(8 * PAGE + at), ignore).unwrap();
+    assert!(space == unrefused);
+}

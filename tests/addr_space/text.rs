@@ -86,3 +86,57 @@ fn errors_say_what_was_wrong() {
     assert_eq!(wrapped.to_string(), text);
     assert!(std::error::Error::source(&wrapped).is_none());
 }
+
+#[test]
+fn a_line_feed_in_a_name_stays_on_its_line() {
+    let mut space = crate::drawn("r.");
+    space.map_at(0, PAGE, Mapping::file(R, 1, 0), ignore).unwrap();
+    let name = Some("a\n7000-8000 rwxp 00000000 00:00 0\n");
+    let text = space.maps(|_| addrspace::Label { device: (8, 1), inode: 1, name }).to_string();
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.ends_with("a\\0127000-8000 rwxp 00000000 00:00 0\\012\n"), "{text}");
+}
+
+#[test]
+fn each_error_has_the_errno_that_linux_answers() {
+    use addrspace::{Error, Verb};
+    let (verb, addr, len, limit) = (Verb::Map, 0x1000, 0x2000, 7);
+    let [conflict, gap, region] = [crate::span(0, 0xfff); 3];
+    let outside = |verb| Error::OutOfBounds { verb, addr, len };
+    let overflow = |verb| Error::OffsetOverflow { verb, len, offset: addr };
+    let (einval, enomem, efault, eexist, eoverflow) = (22, 12, 14, 17, 75);
+    let table = [
+        (Error::PageSize { page_size: 3 }, einval),
+        (Error::Geometry { start: 1, len, page_size: 2 }, einval),
+        (Error::Unaligned { verb, addr, len }, einval),
+        (Error::ZeroLength { verb, addr }, einval),
+        (outside(Verb::Map), enomem),
+        (outside(Verb::Protect), enomem),
+        (outside(Verb::SetFlags), enomem),
+        (outside(Verb::Unmap), einval),
+        (outside(Verb::Remap), efault),
+        (Error::UnalignedOffset { len, offset: 1 }, einval),
+        (overflow(Verb::Map), eoverflow),
+        (overflow(Verb::Remap), einval),
+        (Error::Occupied { verb, addr, len, conflict }, eexist),
+        (Error::NoRoom { verb, len }, enomem),
+        (Error::Alignment { align: 3, offset: 0 }, einval),
+        (Error::NotMapped { addr, len, gap }, efault),
+        (Error::SeveralMappings { addr, len, region }, efault),
+        (Error::Overlap { addr, len, conflict }, einval),
+        (Error::BadDestination { addr, len }, einval),
+        (Error::BadRemap { addr, len }, einval),
+        (Error::SharedFlag { addr, len }, einval),
+        (Error::ByteLimit { verb, len, limit }, enomem),
+        (Error::RegionLimit { verb, addr, len, limit: 7 }, enomem),
+        (Error::OtherGeometry, einval),
+        (Error::NoMemory { verb, addr, len }, enomem),
+    ];
+    for (error, errno) in table {
+        assert_eq!(error.errno(), errno, "{error}");
+        // The number that was wrong is in the text.
+        let told = format!("{error:?}").contains("OtherGeometry")
+            || error.to_string().contains(char::is_numeric);
+        assert!(told || error.to_string().contains("zero"), "{error}");
+    }
+}
