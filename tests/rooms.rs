@@ -48,12 +48,26 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// The list that follows a path: what is in its braces, or its next word.
+/// The list that follows a path: the first word of each entry in its braces, or
+/// its next word.
 fn list(rest: &str) -> Vec<&str> {
-    match rest.strip_prefix('{') {
-        Some(list) => words(list.split('}').next().unwrap_or(list)).collect(),
-        None => words(rest).take(1).collect(),
+    let Some(inner) = rest.strip_prefix('{') else { return words(rest).take(1).collect() };
+    let mut depth = 1;
+    let mut entries = vec![0];
+    let mut end = inner.len();
+    for (at, letter) in inner.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => entries.push(at + 1),
+            _ => {}
+        }
+        if depth == 0 {
+            end = at;
+            break;
+        }
     }
+    entries.into_iter().filter_map(|at| words(inner.get(at..end)?).next()).collect()
 }
 
 /// What may follow `crate::`, and the room that it belongs to.
@@ -72,7 +86,10 @@ fn names(lib: &str) -> BTreeMap<String, usize> {
 
 fn breaches(names: &BTreeMap<String, usize>, path: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let code = code(text);
+    // A module's own way up to the root is as good as a path from there.
+    let module = path.with_extension("");
+    let below_root = module.components().filter(|part| part.as_os_str() != "mod").count();
+    let code = code(text).replace(&"super::".repeat(below_root), "crate::");
     let top = path.components().next().unwrap().as_os_str().to_str().unwrap();
     if let Some(own) = ROOMS.iter().position(|(room, _)| *room == top.trim_end_matches(".rs")) {
         for (at, prefix) in code.match_indices("crate::") {
@@ -115,6 +132,15 @@ fn a_breach_is_found() {
     let breaches = |path, text| breaches(&names, Path::new(path), text).len();
     assert_eq!(breaches("range_map/tree.rs", "use crate::space::AddrSpace;"), 1);
     assert_eq!(breaches("range_map/tree.rs", "use crate::{\n    AddrSpace,\n    exec,\n};"), 2);
+    let nested = "use crate::{page::{Span, PageSize}, space::AddrSpace};";
+    assert_eq!(breaches("range_map/tree.rs", nested), 1);
+    assert_eq!(breaches("range_map/tree.rs", "use super::super::space::AddrSpace;"), 1);
+    assert_eq!(
+        breaches("range_map/tree.rs", "use super::space::AddrSpace;"),
+        0,
+        "a module of its own"
+    );
+    assert_eq!(breaches("range_map/mod.rs", "use super::space::AddrSpace;"), 1);
     assert_eq!(breaches("phys/mod.rs", "let mirror = crate::alias::Mirror::new();"), 1);
     assert_eq!(breaches("space/mod.rs", "use crate::RangeMap; // not crate::exec"), 0);
     assert_eq!(breaches("prot.rs", "use crate::page::Span;"), 0);
