@@ -172,7 +172,9 @@ fn no_number_breaks_the_books() {
             let result = catch_unwind(AssertUnwindSafe(|| {
                 guest.call(&mut space, &saved, |update| {
                     updates += 1;
-                    made.iter().for_each(|addr| update.made_to(*addr));
+                    for addr in made {
+                        update.made_to(addr);
+                    }
                     match answer {
                         0 => Err(()),
                         1 => resume_unwind(Box::new(Thrown)),
