@@ -1,5 +1,7 @@
 //! Work on the whole tree at once: building it, thinning it out, copying it.
 
+use alloc::vec::Vec;
+
 use super::arena::Node;
 use super::node::{Inner, Leaf, NIL};
 use super::tree::Tree;
@@ -159,14 +161,15 @@ impl<V: Clone, const SMALL: usize, const LEAF: usize, const INNER: usize> Clone
 {
     /// Copies blocks, unless most of what is in them is free.
     fn clone(&self) -> Self {
-        let mut copy = Tree::new();
         if self.height == 0 {
+            let mut small = Vec::new();
             if self.len > 0 {
-                copy.small_leaf().clone_from(&self.small[0]);
-                copy.len = self.len;
+                small.reserve_exact(1);
+                small.extend(self.small.iter().cloned());
             }
-            return copy;
+            return Tree { small, len: self.len, ..Tree::new() };
         }
+        let mut copy = Tree::new();
         if self.leaves.is_sparse() {
             let mut leaf = self.first_leaf;
             while leaf != NIL {
