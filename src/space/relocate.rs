@@ -65,8 +65,9 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let replaced = moved.iter().map(|(range, _)| range.clone());
         self.check_bytes(call, arriving, replaced.chain([leaving.clone()]))?;
         self.check_moved_regions(call, &moved, &leaving)?;
-        // The cuts at both places, and of what is shrunk before, come on top.
-        let edits = moved.len().saturating_mul(2).saturating_add(6);
+        // One for each area that arrives; a run is at least one of them, and is cut
+        // out at both places. What is shrunk before comes on top.
+        let edits = moved.len().saturating_mul(3).saturating_add(1);
         self.areas.try_reserve_inserts(edits).map_err(|_| call.no_memory())?;
         Ok(moved)
     }

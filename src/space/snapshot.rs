@@ -152,8 +152,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         // All that is mapped now is replaced by all that was.
         self.check_bytes(call, snapshot.tally.mapped(), [self.geometry.all()])?;
         self.check_starts(call, self.areas.len(), snapshot.areas.len())?;
-        let edits = plan.len().saturating_mul(2);
-        self.areas.try_reserve_inserts(edits).map_err(|_| call.no_memory())?;
+        self.areas.try_reserve_inserts(plan.len()).map_err(|_| call.no_memory())?;
         for (range, change) in plan {
             match change {
                 Change::Map(_) => Commit::new(self, range, change).report_map(&mut handler)?,
