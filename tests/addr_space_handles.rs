@@ -132,20 +132,9 @@ fn a_change_clones_once_for_each_region_that_it_cuts_in_two() {
 fn a_clone_that_panics_leaves_the_books_right() {
     let page = 0x1000;
     let file = |n| Mapping::file(Prot::READ, n, 0).shared();
-    let anywhere = Place {
-        policy: Policy::Lowest,
-        hint: None,
-        within: None,
-        align: 1,
-        offset: 0,
-        guard: (0, 0),
-    };
-    let remap = |first: u64, old: u64, new: u64, target, keep_source| Op::Remap {
-        addr: first * page,
-        old_len: old * page,
-        new_len: new * page,
-        target,
-        keep_source,
+    let anywhere = Place::anywhere(Policy::Lowest);
+    let remap = |first: u64, old: u64, new: u64, target, keep| {
+        Op::remap(first * page, [old * page, new * page], target, keep)
     };
     let ops = [
         Op::MapAt { addr: 2 * page, len: page, mapping: file(7), replace: true },

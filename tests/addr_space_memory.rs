@@ -85,22 +85,9 @@ fn space(regions: u64) -> AddrSpace {
 
 fn ops(regions: u64) -> Vec<Op> {
     let mapping = Mapping::anonymous(Prot::EXEC);
-    let anywhere = Place {
-        policy: Policy::Highest,
-        hint: None,
-        within: None,
-        align: 1,
-        offset: 0,
-        guard: (0, 0),
-    };
+    let anywhere = Place::anywhere(Policy::Highest);
     let (middle, end) = (3 * (regions / 2) * PAGE, (3 * regions + 2) * PAGE);
-    let remap = |addr, old_len, new_len, target, keep_source| Op::Remap {
-        addr,
-        old_len,
-        new_len,
-        target,
-        keep_source,
-    };
+    let remap = |addr, old, new, target, keep| Op::remap(addr, [old, new], target, keep);
     vec![
         Op::MapAny { len: PAGE, mapping, place: anywhere },
         Op::MapAt { addr: middle, len: PAGE, mapping, replace: true },

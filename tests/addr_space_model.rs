@@ -178,20 +178,9 @@ fn each_verb_can_be_refused_at_every_step_and_resumed() {
     let read = Mapping::<u32>::anonymous(Prot::READ);
     let write = Mapping::<u32>::anonymous(Prot::READ | Prot::WRITE);
     let file = Mapping::file(Prot::READ, 1, 0).shared();
-    let anywhere = Place {
-        policy: Policy::Highest,
-        hint: None,
-        within: None,
-        align: 1,
-        offset: 0,
-        guard: (0, 0),
-    };
-    let remap = |first: u64, old: u64, new: u64, target, keep_source| Op::Remap {
-        addr: first * page,
-        old_len: old * page,
-        new_len: new * page,
-        target,
-        keep_source,
+    let anywhere = Place::anywhere(Policy::Highest);
+    let remap = |first: u64, old: u64, new: u64, target, keep| {
+        Op::remap(first * page, [old * page, new * page], target, keep)
     };
     let ops = [
         Op::MapAt { addr: page, len: 12 * page, mapping: file, replace: true },

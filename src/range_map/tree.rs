@@ -141,23 +141,26 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     // Finding.
 
-    /// The slot and leaf of the last range that starts below `key`, as slot
-    /// number plus one; 0 if there is none, in the first leaf then.
+    /// The leaf with the last range that starts below `key`, or the first leaf,
+    /// without looking at the finger. The tree has inner nodes.
+    #[inline]
+    fn leaf_of(&self, key: u64) -> u32 {
+        let mut id = self.root;
+        for _ in 0..self.height {
+            let node = &self.inners[id];
+            id = node.child[node.slot(key)];
+        }
+        id
+    }
+
+    /// The leaf with the last range that starts below `key`, or the first leaf,
+    /// and how many ranges of it start below `key`.
     #[inline]
     pub(super) fn locate(&self, key: u64) -> (u32, usize) {
         if self.height == 0 {
             return (NIL, self.small.first().map_or(0, |leaf| leaf.rank(key)));
         }
-        let leaf = if self.finger_holds(key) {
-            self.path.leaf
-        } else {
-            let mut id = self.root;
-            for _ in 0..self.height {
-                let node = &self.inners[id];
-                id = node.child[node.slot(key)];
-            }
-            id
-        };
+        let leaf = if self.finger_holds(key) { self.path.leaf } else { self.leaf_of(key) };
         (leaf, self.leaves[leaf].rank(key))
     }
 
@@ -168,12 +171,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.height == 0 {
             return around(self.small.first()?, key, below);
         }
-        let mut id = self.root;
-        for _ in 0..self.height {
-            let node = &self.inners[id];
-            id = node.child[node.slot(below)];
-        }
-        around(&self.leaves[id], key, below)
+        around(&self.leaves[self.leaf_of(below)], key, below)
     }
 
     /// Whether a descent for `key` would end where the finger points.

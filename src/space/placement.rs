@@ -72,6 +72,20 @@ impl Placement {
     ///
     /// [`AddrSpace::placements`] tells how many there are;
     /// finding the place is linear in the gaps that may fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Mapping, Placement, Prot, ignore};
+    ///
+    /// let mut space: AddrSpace = AddrSpace::new(0, 0x8000, 0x1000)?;
+    /// let memory = Mapping::anonymous(Prot::READ);
+    /// space.map_at(0x2000, 0x1000, memory, ignore)?;
+    /// // Two pages fit at 0, and at 0x3000 to 0x6000.
+    /// assert_eq!(space.placements(0x2000, Placement::lowest())?, 5);
+    /// assert_eq!(space.map_any(0x2000, memory, Placement::nth(1), ignore)?, 0x3000);
+    /// # Ok::<(), addrspace::Error>(())
+    /// ```
     pub const fn nth(n: u64) -> Self {
         Self::new(Policy::Nth(n))
     }
@@ -114,6 +128,19 @@ impl Placement {
     /// `align` is a multiple of the page size, not necessarily a power of two, or
     /// divides it, which asks for nothing; 0 counts as 1.
     /// `offset` is a multiple of the page size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Mapping, Placement, Prot, ignore};
+    ///
+    /// let mut space: AddrSpace = AddrSpace::new(0x1000, 0x10_0000, 0x1000)?;
+    /// let place = Placement::lowest().aligned_at(0x8000, 0x3000);
+    /// let memory = Mapping::anonymous(Prot::READ);
+    /// assert_eq!(space.map_any(0x2000, memory, place, ignore)?, 0x3000);
+    /// assert_eq!(space.map_any(0x2000, memory, place, ignore)?, 0xb000);
+    /// # Ok::<(), addrspace::Error>(())
+    /// ```
     #[must_use]
     pub const fn aligned_at(mut self, align: u64, offset: u64) -> Self {
         self.align = align;

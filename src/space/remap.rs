@@ -14,6 +14,25 @@ use core::cmp::Ordering;
 use core::ops::Range;
 
 /// Where [`AddrSpace::remap`] may put a mapping.
+///
+/// # Examples
+///
+/// ```
+/// use addrspace::{AddrSpace, Mapping, Placement, Prot, Remap, ignore};
+///
+/// let mut space: AddrSpace = AddrSpace::new(0, 0x8000, 0x1000)?;
+/// space.map_at(0, 0x2000, Mapping::anonymous(Prot::READ), ignore)?;
+/// space.remap(0, 0x2000, 0x2000, Remap::to(0x3000), ignore)?;
+/// assert_eq!(space.picture().to_string(), "...rr...");
+///
+/// // To the highest place, and the old one stays mapped.
+/// let copy = Remap::may_move(Placement::highest()).keep_source();
+/// space.remap(0x3000, 0x2000, 0x2000, copy, ignore)?;
+/// assert_eq!(space.picture().to_string(), "...rr.rr");
+/// space.remap(0x3000, 0x2000, 0x3000, Remap::in_place(), ignore)?;
+/// assert_eq!(space.picture().to_string(), "...rrrrr");
+/// # Ok::<(), addrspace::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Remap {
     target: Target,

@@ -117,6 +117,20 @@ pub struct Place {
     pub guard: (u64, u64),
 }
 
+impl Place {
+    /// Any place of the space, chosen by `policy` alone.
+    pub fn anywhere(policy: Policy) -> Self {
+        Self { policy, hint: None, within: None, align: 1, offset: 0, guard: (0, 0) }
+    }
+}
+
+impl Op {
+    /// A remap of the `old` bytes at `addr` to `new` bytes.
+    pub fn remap(addr: u64, [old, new]: [u64; 2], target: Target, keep_source: bool) -> Self {
+        Self::Remap { addr, old_len: old, new_len: new, target, keep_source }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Policy {
     Lowest,
