@@ -3,11 +3,18 @@
 
 extern crate alloc;
 
+#[cfg(all(feature = "exec", target_os = "linux"))]
+mod exec;
 mod page;
 mod prot;
 pub mod range_map;
 mod space;
 
+#[cfg(all(feature = "exec", target_os = "linux"))]
+pub use exec::{
+    Difference, ExecError, Executor, Found, Ground, Host, Memory, PublishedSpace, Reader,
+    Reservation, ReservationOptions, Syscall, Undiscardable,
+};
 pub use page::{PageSize, Span};
 pub use prot::{MapFlags, Prot};
 pub use range_map::RangeMap;

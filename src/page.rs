@@ -116,6 +116,27 @@ impl Span {
         if first <= last { Some(Self { first, last }) } else { None }
     }
 
+    /// Makes the span of the `len` bytes at `start`; nothing if there are none, or
+    /// the end is past 2^64.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::Span;
+    ///
+    /// assert_eq!(Span::of(0x1000, 0x1000), Span::new(0x1000, 0x1fff));
+    /// assert_eq!(Span::of(0x1000, 0), None);
+    /// assert_eq!(Span::of(u64::MAX, 1).unwrap().last(), u64::MAX);
+    /// assert_eq!(Span::of(u64::MAX, 2), None);
+    /// ```
+    pub const fn of(start: u64, len: u64) -> Option<Self> {
+        let Some(extent) = len.checked_sub(1) else { return None };
+        match start.checked_add(extent) {
+            Some(last) => Some(Self { first: start, last }),
+            None => None,
+        }
+    }
+
     /// The address of the first byte.
     pub const fn start(self) -> u64 {
         self.first

@@ -20,6 +20,8 @@ pub enum Verb {
     Remap,
     /// `diff` or `restore`.
     Restore,
+    /// `discard` of an executor.
+    Discard,
 }
 
 impl fmt::Display for Verb {
@@ -31,6 +33,7 @@ impl fmt::Display for Verb {
             Self::SetFlags => "set the flags of",
             Self::Remap => "remap",
             Self::Restore => "restore",
+            Self::Discard => "discard",
         })
     }
 }

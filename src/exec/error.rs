@@ -1,0 +1,246 @@
+//! What an executor, a reservation or a host handler can be refused.
+
+use super::sys::Errno;
+use crate::{Error, MapFlags, Span};
+use core::fmt;
+
+/// A system call of this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Syscall {
+    /// `mmap`.
+    Mmap,
+    /// `munmap`.
+    Munmap,
+    /// `mprotect`.
+    Mprotect,
+    /// `mremap`.
+    Mremap,
+    /// `madvise`.
+    Madvise,
+    /// `mlock`.
+    Mlock,
+    /// `munlock`.
+    Munlock,
+    /// `fstat`, which tells one file from another.
+    Fstat,
+    /// A look at `/proc/self/maps`.
+    Maps,
+}
+
+impl fmt::Display for Syscall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mmap => "mmap",
+            Self::Munmap => "munmap",
+            Self::Mprotect => "mprotect",
+            Self::Mremap => "mremap",
+            Self::Madvise => "madvise",
+            Self::Mlock => "mlock",
+            Self::Munlock => "munlock",
+            Self::Fstat => "fstat",
+            Self::Maps => "reading /proc/self/maps",
+        })
+    }
+}
+
+/// Why an operation on this process's memory failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The books refused: the kernel was not asked, and nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// The kernel refused a call.
+    ///
+    /// What the operation had done before the call stays done and is in the books.
+    /// Of the call itself the books say what the kernel was then found to have.
+    #[error("{call} of {span} failed: {}{}", reason(*errno), Lost(lost))]
+    Kernel {
+        /// The call.
+        call: Syscall,
+        /// The bytes that it was to change; of a move, those of the new place.
+        span: Span,
+        /// The error number, positive.
+        errno: i32,
+        /// What was mapped before and is gone: the kernel has lost it, or it was in
+        /// doubt and could not be looked at. It is reserved again, without access,
+        /// and no longer in the books. Mostly empty.
+        lost: Vec<Span>,
+    },
+    /// A length of zero cannot be reserved, and so many bytes at this address end
+    /// past 2^64 or are not whole pages.
+    #[error("cannot reserve {len:#x} bytes at {at:#x}")]
+    Range {
+        /// The address; 0 if none was asked for.
+        at: u64,
+        /// The length, guards included.
+        len: u64,
+    },
+    /// The alignment is not a power of two, or the fixed address is not aligned.
+    #[error("cannot reserve at {at:#x}: not aligned to {align:#x} bytes")]
+    Alignment {
+        /// The address; 0 if none was asked for.
+        at: u64,
+        /// The alignment.
+        align: u64,
+    },
+    /// Somebody has memory where it was to be reserved or mapped.
+    #[error("{span} is not free: {} is mapped there", Taken(taken))]
+    Taken {
+        /// The bytes that were asked for.
+        span: Span,
+        /// The first mapping in the way, if it could be found out.
+        taken: Option<Span>,
+    },
+    /// Flags that this process's memory cannot have, or that cannot be changed.
+    ///
+    /// Nothing has changed.
+    #[error("no mapping can be given or lose the flags {flags:?} here")]
+    Flags {
+        /// The flags that are too many.
+        flags: MapFlags,
+    },
+    /// Shared anonymous memory cannot grow past the length it was made with.
+    ///
+    /// The kernel would allow it, and a touch of what is past the end be a bus
+    /// error. Nothing has changed.
+    #[error(
+        "cannot grow to {new_len:#x} bytes at {addr:#x}: the shared memory ends after {end:#x}"
+    )]
+    PastObject {
+        /// The address.
+        addr: u64,
+        /// The length that was asked for.
+        new_len: u64,
+        /// How many bytes there are from `addr` on.
+        end: u64,
+    },
+    /// To map `span` again needs its file, and an executor keeps none.
+    ///
+    /// Nothing has changed. Map it with [`Executor::map_at`](super::Executor::map_at)
+    /// and go on.
+    #[error("cannot restore {span}: the executor keeps no file")]
+    NeedsFile {
+        /// The bytes that the file is to show again.
+        span: Span,
+    },
+    /// A handler has no file for a mapping of one.
+    #[error("cannot map {span}: no file was given")]
+    NoFile {
+        /// The bytes that were to show it.
+        span: Span,
+    },
+    /// Only private, unlocked memory can be discarded; nothing was.
+    #[error("cannot discard {span}: {why}")]
+    Discard {
+        /// The first piece, or gap, in the way, cut to the range.
+        span: Span,
+        /// What is the matter with it.
+        why: Undiscardable,
+    },
+    /// The backing is one that the operation is not for. Nothing has changed.
+    #[error("cannot do this to {span}: it is neither anonymous memory nor a file")]
+    Backing {
+        /// The piece with such a backing.
+        span: Span,
+    },
+}
+
+/// Why [`Executor::discard`](super::Executor::discard) refuses a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Undiscardable {
+    /// Nothing is mapped there. (The kernel would discard the rest and then say
+    /// `ENOMEM`.)
+    NotMapped,
+    /// It is shared: the kernel would say yes and every byte would stay.
+    Shared,
+    /// It is locked.
+    Locked,
+    /// It is memory of a device.
+    Device,
+}
+
+impl fmt::Display for Undiscardable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotMapped => "nothing is mapped there",
+            Self::Shared => "it is shared, and its bytes would stay",
+            Self::Locked => "it is locked in memory",
+            Self::Device => "it is memory of a device",
+        })
+    }
+}
+
+impl ExecError {
+    /// The error number that fits, positive: the kernel's own, or what Linux
+    /// answers to such a call.
+    pub const fn errno(&self) -> i32 {
+        match self {
+            Self::Refused(error) => error.errno(),
+            Self::Kernel { errno, .. } => *errno,
+            Self::Taken { .. } => Errno::EXIST.raw_os_error(),
+            Self::Discard { why: Undiscardable::NotMapped, .. } => Errno::NOMEM.raw_os_error(),
+            Self::Range { .. }
+            | Self::Alignment { .. }
+            | Self::Flags { .. }
+            | Self::PastObject { .. }
+            | Self::NeedsFile { .. }
+            | Self::Discard { .. }
+            | Self::Backing { .. } => Errno::INVAL.raw_os_error(),
+            Self::NoFile { .. } => Errno::BADF.raw_os_error(),
+        }
+    }
+}
+
+/// The system's words for an error number.
+fn reason(errno: i32) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno)
+}
+
+struct Lost<'a>(&'a [Span]);
+
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(nth, span)| {
+            write!(f, "{}{span}", if nth == 0 { "; lost: " } else { ", " })
+        })
+    }
+}
+
+struct Taken<'a>(&'a Option<Span>);
+
+impl fmt::Display for Taken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(span) => write!(f, "{span}"),
+            None => f.write_str("something"),
+        }
+    }
+}
+
+/// A call that the kernel refused, before it is known what it has done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    pub(super) call: Syscall,
+    pub(super) span: Span,
+    pub(super) errno: Errno,
+}
+
+impl Refusal {
+    pub(super) const fn of(call: Syscall, span: Span) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self { call, span, errno }
+    }
+
+    pub(super) const fn with_lost(self, lost: Vec<Span>) -> ExecError {
+        let Self { call, span, errno } = self;
+        ExecError::Kernel { call, span, errno: errno.raw_os_error(), lost }
+    }
+}
+
+impl From<Refusal> for ExecError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.with_lost(Vec::new())
+    }
+}

@@ -1,0 +1,787 @@
+//! The verbs: the books of a reservation, and the calls that make them true.
+
+use super::compare::{Difference, Verdict, segments};
+use super::error::{ExecError, Refusal, Syscall, Undiscardable};
+use super::files::Files;
+use super::listeners::Listeners;
+use super::memory::{self, ADVISED, Memory, Options, Source, Way};
+use super::mend::{About, Doubt, length};
+use super::publish::{Publisher, Reader};
+use super::relocate::{self, Move, Old};
+use super::reservation::Reservation;
+use super::sys::Ground;
+use super::view;
+use crate::{
+    AddrSpace, Backing, Error, Gaps, Limits, MapFlags, Mapping, OpError, Placement, Prot, Region,
+    Remap, Span, Update, Verb,
+};
+use core::ptr;
+use rustix::fd::BorrowedFd;
+use rustix::mm::Advice;
+
+/// A reservation, the books of what is mapped in it, and the calls that map it.
+///
+/// The verbs are those of [`AddrSpace`]; each makes the system calls for its change
+/// and records what the kernel has done. At every return the books say what this
+/// process's memory is, also when the kernel has refused:
+///
+/// - A refusal before the first call ([`ExecError::Refused`] among others) changes
+///   nothing.
+/// - After a refused call ([`ExecError::Kernel`]) the kernel is asked what stands in
+///   the range, and the books say that. What the kernel has lost is reserved again,
+///   leaves the books, and is named in the error. (It is rare: a device whose own
+///   `mmap` fails, or a kernel from before 6.12.)
+///
+/// What is not mapped stays reserved, without access, and is never a hole that
+/// somebody else's `mmap` could land in. New anonymous memory reads as zeroes,
+/// whatever was mapped there before.
+///
+/// All of it is safe to call: it changes the memory of its own reservation alone
+/// and hands out raw pointers. What is `unsafe` is to go through one of them. The
+/// memory can change or go whenever a verb is called, so nobody should hold a
+/// reference into it meanwhile.
+///
+/// # System calls
+///
+/// As few as the kernel allows: to map (also over what is mapped), to unmap and to
+/// protect a run without gaps is one call each, whatever number of regions they
+/// cross; to unmap across gaps is one call; [`unmap_non_original`] is one per stretch
+/// between originals. A file is also asked who it is (`fstat`, and `fstatfs` for the
+/// first of its device). What cannot be mapped by one call that fails without harm is
+/// mapped at a scratch address first and then moved in: files of unknown file
+/// systems, devices, and mappings with advice. What moves is moved by `mremap`, one
+/// of the kernel's regions after the other (Linux 5.7; 5.13 for files).
+///
+/// # Threads and faults
+///
+/// A verb needs the executor for itself (`&mut`). Its changes are not one instant:
+/// who touches the range of a running verb from another thread, a fault handler
+/// among them, sees the memory before or after each of its calls, and the published
+/// books ([`reader`](Self::reader)) before or after the verb. While no verb runs, a
+/// fault handler may read [`space`](Self::space).
+///
+/// # Examples
+///
+/// ```
+/// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+///
+/// let mut guest = Executor::new(Reservation::new(1 << 32)?)?;
+/// let rw = Prot::READ | Prot::WRITE;
+/// let heap = guest.map_any(0x4000, Memory::anonymous(rw), Placement::lowest())?;
+/// // SAFETY: the page was mapped just now and nobody else knows of it.
+/// unsafe { heap.write(7) };
+///
+/// let addr = heap.addr() as u64;
+/// guest.protect(addr, 0x1000, Prot::READ)?;
+/// guest.unmap(addr + 0x3000, 0x1000)?;
+/// assert_eq!(guest.space().regions().count(), 2);
+/// assert!(guest.verify()?.is_empty()); // so says the kernel
+/// # Ok::<(), addrspace::ExecError>(())
+/// ```
+///
+/// [`unmap_non_original`]: Self::unmap_non_original
+#[derive(Debug)]
+pub struct Executor {
+    pub(super) space: AddrSpace,
+    pub(super) files: Files,
+    pub(super) listeners: Listeners,
+    publisher: Option<Publisher>,
+    pub(super) reservation: Reservation,
+}
+
+/// A new mapping, ready to be made.
+struct New<'fd> {
+    mapping: Mapping,
+    file: Option<BorrowedFd<'fd>>,
+    options: Options,
+    way: Way,
+}
+
+impl Executor {
+    /// Takes over a reservation, in which nothing is mapped.
+    ///
+    /// # Errors
+    ///
+    /// None that a reservation can cause; the reservation would be given back.
+    pub fn new(reservation: Reservation) -> Result<Self, ExecError> {
+        let span = reservation.span();
+        let page = super::reservation::system_page().bytes();
+        let space = AddrSpace::new(span.start(), length(span), page)?.with_gaps(Gaps::Owned);
+        Ok(Self {
+            space,
+            files: Files::new(),
+            listeners: Listeners::default(),
+            publisher: None,
+            reservation,
+        })
+    }
+
+    /// The books: what is mapped where in the reservation.
+    ///
+    /// Addresses are those of this process. A file is known by a number, the same
+    /// for as long as it is mapped; shared anonymous memory is a file of its own.
+    pub const fn space(&self) -> &AddrSpace {
+        &self.space
+    }
+
+    /// The region that the byte at `addr` belongs to.
+    pub fn query(&self, addr: u64) -> Option<Region<'_>> {
+        self.space.query(addr)
+    }
+
+    /// A pointer to the byte at `addr`, mapped or not; nothing outside of the
+    /// reservation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Reservation};
+    ///
+    /// let guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let start = guest.space().span().unwrap().start();
+    /// assert_eq!(guest.pointer(start + 8).unwrap().addr() as u64, start + 8);
+    /// assert_eq!(guest.pointer(u64::MAX), None);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn pointer(&self, addr: u64) -> Option<*mut u8> {
+        self.space.span()?.contains(addr).then(|| pointer(addr))
+    }
+
+    /// Sets the limits of the operations to come; see [`AddrSpace::set_limits`].
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.space.set_limits(limits);
+    }
+
+    /// Registers a listener, which hears of each change once, after the kernel has
+    /// made it and before it is recorded: the pieces are what was there before.
+    ///
+    /// Corrections after a refusal are changes too. So an empty model that is fed by
+    /// a listener is equal to the books after every operation, and an emulator can
+    /// drop its translations when it hears. A refused call is not heard of, nor is
+    /// [`discard`](Self::discard), which changes bytes and no mapping, nor
+    /// [`mark_original`](Self::mark_original).
+    ///
+    /// A listener that panics does no harm: the operation is completed, everybody is
+    /// told, and then the panic goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    /// use std::sync::mpsc;
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let (changes, heard) = mpsc::channel();
+    /// guest.observe(move |update| changes.send(update.span()).unwrap());
+    /// guest.map_any(0x2000, Memory::anonymous(Prot::READ), Placement::lowest())?;
+    /// assert_eq!(heard.recv().unwrap().len(), Some(0x2000));
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn observe(&mut self, listener: impl FnMut(Update<'_>) + Send + 'static) {
+        self.listeners.add(Box::new(listener));
+    }
+
+    /// A reader of the books, for other threads.
+    ///
+    /// For as long as there is one, each operation ends with a copy of the books
+    /// being put in place for it: microseconds for regions by the thousand.
+    pub fn reader(&mut self) -> Reader {
+        let publisher = self.publisher.get_or_insert_with(|| Publisher::new(&self.space));
+        if !publisher.has_readers() {
+            publisher.publish(&self.space);
+        }
+        publisher.reader()
+    }
+
+    /// Maps `len` bytes at a place that `placement` chooses.
+    ///
+    /// Nothing is replaced.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has changed:
+    ///
+    /// - [`ExecError::Refused`] as of [`AddrSpace::map_any`];
+    /// - [`ExecError::Flags`] for flags that no mapping here can have.
+    ///
+    /// [`ExecError::Kernel`] if the kernel refuses: nothing is mapped there then.
+    pub fn map_any(
+        &mut self,
+        len: u64,
+        memory: Memory<'_>,
+        placement: Placement,
+    ) -> Result<*mut u8, ExecError> {
+        let new = self.prepare(len, &memory)?;
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space
+            .map_any(len, new.mapping, placement, |update| make(update, ground, listeners, &new));
+        self.settle(made).map(pointer)
+    }
+
+    /// Maps the `len` bytes at `addr` and replaces what is there.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has changed:
+    ///
+    /// - [`ExecError::Refused`] as of [`AddrSpace::map_at`];
+    /// - [`ExecError::Flags`] for flags that no mapping here can have.
+    ///
+    /// [`ExecError::Kernel`] if the kernel refuses: what was there is there, but for
+    /// what the error says is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let start = guest.space().span().unwrap().start();
+    /// let text = guest.map_at(start + 0x1000, 0x3000, Memory::anonymous(Prot::READ))?;
+    /// assert_eq!(text.addr() as u64, start + 0x1000);
+    /// guest.map_at(0x1000, 0x1000, Memory::anonymous(Prot::READ)).unwrap_err(); // outside
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn map_at(
+        &mut self,
+        addr: u64,
+        len: u64,
+        memory: Memory<'_>,
+    ) -> Result<*mut u8, ExecError> {
+        let new = self.prepare(len, &memory)?;
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made =
+            space.map_at(addr, len, new.mapping, |update| make(update, ground, listeners, &new));
+        self.settle(made).map(|()| pointer(addr))
+    }
+
+    /// Maps the `len` bytes at `addr` if none of their pages is mapped.
+    ///
+    /// # Errors
+    ///
+    /// As of [`map_at`](Self::map_at), and [`Error::Occupied`] in
+    /// [`ExecError::Refused`] if a page is mapped.
+    pub fn map_at_no_replace(
+        &mut self,
+        addr: u64,
+        len: u64,
+        memory: Memory<'_>,
+    ) -> Result<*mut u8, ExecError> {
+        let new = self.prepare(len, &memory)?;
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.map_at_no_replace(addr, len, new.mapping, |update| {
+            make(update, ground, listeners, &new)
+        });
+        self.settle(made).map(|()| pointer(addr))
+    }
+
+    /// Unmaps every page of the `len` bytes at `addr`; they are reserved again.
+    ///
+    /// One call, from the first to the last mapped page of the range.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Refused`] as of [`AddrSpace::unmap`]: nothing has changed.
+    /// [`ExecError::Kernel`] if the kernel refuses: what was there is there, but for
+    /// what the error says is lost.
+    pub fn unmap(&mut self, addr: u64, len: u64) -> Result<(), ExecError> {
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.unmap(addr, len, |update| close(update, ground, listeners));
+        self.settle(made)
+    }
+
+    /// Unmaps everything: one call.
+    ///
+    /// # Errors
+    ///
+    /// As of [`unmap`](Self::unmap).
+    pub fn reset(&mut self) -> Result<(), ExecError> {
+        let span = self.reservation.span();
+        self.unmap(span.start(), length(span))
+    }
+
+    /// Gives the mapped pages of the `len` bytes at `addr` the protection `prot`.
+    ///
+    /// Pages that are not mapped are skipped; see [`AddrSpace::protect`]. One call
+    /// per run without gaps.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Refused`] as of [`AddrSpace::protect`]: nothing has changed.
+    /// [`ExecError::Kernel`] if the kernel refuses (a shared file that was opened
+    /// read-only, say, with `EACCES`): the pages before those that it refused about
+    /// have the new protection, and the books say which these are.
+    pub fn protect(&mut self, addr: u64, len: u64, prot: Prot) -> Result<(), ExecError> {
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.protect(addr, len, prot, |update| protect(update, ground, listeners));
+        self.settle(made)
+    }
+
+    /// Clears the flags `clear` of the mapped pages of the `len` bytes at `addr`,
+    /// then sets the flags `set`.
+    ///
+    /// The kernel is asked for `LOCKED`, `DONT_FORK`, `DONT_DUMP` and
+    /// `WIPE_ON_FORK`, one call for each and per run without gaps. Bits without a
+    /// name, and `NO_READ`, `NO_WRITE` and `NO_EXEC`, are only noted.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Refused`] as of [`AddrSpace::set_flags`], and
+    /// [`ExecError::Flags`] for flags that cannot be changed: nothing has changed.
+    /// [`ExecError::Kernel`] if the kernel refuses: the books have the flags that
+    /// the kernel was then found to have.
+    pub fn set_flags(
+        &mut self,
+        addr: u64,
+        len: u64,
+        set: MapFlags,
+        clear: MapFlags,
+    ) -> Result<(), ExecError> {
+        check_change(set.union(clear))?;
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.set_flags(addr, len, set, clear, |update| flag(update, ground, listeners));
+        self.settle(made)
+    }
+
+    /// Resizes or moves the mapping of the `old_len` bytes at `addr`; see
+    /// [`AddrSpace::remap`].
+    ///
+    /// The last page of a private file mapping that grows is not what it was for an
+    /// instant: other threads of the guest must not touch it meanwhile. What moves
+    /// leaves its old place readable until all has moved.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has changed:
+    ///
+    /// - [`ExecError::Refused`] as of [`AddrSpace::remap`];
+    /// - [`ExecError::PastObject`] for shared anonymous memory past its end;
+    /// - [`ExecError::Backing`] if device memory is to grow or be duplicated.
+    ///
+    /// [`ExecError::Kernel`] if the kernel refuses: of what was to move, some may
+    /// have, and the books say what; going on is as of [`AddrSpace::remap`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Remap, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let page = guest.map_any(0x1000, Memory::anonymous(rw), Placement::lowest())?;
+    /// // SAFETY: the page was mapped just now and nobody else knows of it.
+    /// unsafe { page.write(7) };
+    ///
+    /// let moving = Remap::to(page.addr() as u64 + 0x8000);
+    /// let moved = guest.remap(page.addr() as u64, 0x1000, 0x2000, moving)?;
+    /// // SAFETY: so were these two pages.
+    /// assert_eq!(unsafe { (moved.read(), moved.add(0x1000).read()) }, (7, 0));
+    /// assert_eq!(guest.space().usage().mapped, 0x2000);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn remap(
+        &mut self,
+        addr: u64,
+        old_len: u64,
+        new_len: u64,
+        how: Remap,
+    ) -> Result<*mut u8, ExecError> {
+        self.check_growth(addr, old_len, new_len)?;
+        let page = self.space.page_size().bytes();
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.remap(addr, old_len, new_len, how, |update| {
+            match update {
+                Update::Unmap { .. } => return close(update, ground, listeners),
+                Update::Map { region, .. } => relocate::extend(ground, &region, page)
+                    // Its last page, too, has been away.
+                    .map_err(|refusal| refusal.doubt(before(region.span, page))),
+                Update::Move { from, to, .. } if old_len == 0 => {
+                    relocate::duplicate(ground, from, to).map_err(|refusal| refusal.doubt(to))
+                }
+                Update::Move { from, to, keep_source, .. } => relocate::travel(
+                    ground,
+                    &update,
+                    Move { from, to, keep_source },
+                    page,
+                    Old::Reserved,
+                )
+                .map_err(|refusal| Doubt { refusal, about: About::Memory(from, Some(to)) }),
+                _ => Ok(()),
+            }?;
+            listeners.tell(update);
+            Ok(())
+        });
+        let place = self.settle(made)?;
+        if place != addr && old_len != 0 {
+            self.note_unlocked(addr, old_len);
+        }
+        Ok(pointer(place))
+    }
+
+    /// Drops the contents of the `len` bytes at `addr` (`MADV_DONTNEED`): anonymous
+    /// memory reads as zeroes, a private file as the file.
+    ///
+    /// The mapping stays, and nobody hears of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Refused`] if the range is no range of pages of the reservation;
+    /// [`ExecError::Discard`] if a part of it is not mapped, shared, locked, or
+    /// memory of a device. Nothing is discarded then.
+    ///
+    /// [`ExecError::Kernel`] if the kernel refuses: some pages may be discarded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let page = guest.map_any(0x1000, Memory::anonymous(rw), Placement::lowest())?;
+    /// // SAFETY: the page was mapped just now and nobody else knows of it.
+    /// unsafe { page.write(7) };
+    /// guest.discard(page.addr() as u64, 0x1000)?;
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { page.read() }, 0);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn discard(&mut self, addr: u64, len: u64) -> Result<(), ExecError> {
+        let span = self.pages(addr, len)?;
+        let refuse = |span, why| Err(ExecError::Discard { span, why });
+        let pieces = self.space.regions_in(addr, length(span));
+        let odd = pieces.filter_map(|piece| {
+            let why = match piece.backing {
+                Backing::Physical { .. } => Undiscardable::Device,
+                _ if piece.is_shared() => Undiscardable::Shared,
+                _ if piece.flags.contains(MapFlags::LOCKED) => Undiscardable::Locked,
+                _ => return None,
+            };
+            Some((piece.span, why))
+        });
+        let gaps = self.space.gaps_in(addr, length(span));
+        let gaps = gaps.map(|gap| (gap, Undiscardable::NotMapped));
+        if let Some((span, why)) = odd.chain(gaps).min_by_key(|(span, _)| span.start()) {
+            return refuse(span, why);
+        }
+        let ground = &mut self.reservation.ground;
+        ground
+            .advise(span, Advice::LinuxDontNeed)
+            .map_err(|errno| Refusal::of(Syscall::Madvise, span)(errno).into())
+    }
+
+    /// Marks all that is mapped now as original; see [`AddrSpace::mark_original`].
+    pub fn mark_original(&mut self) {
+        self.space.mark_original();
+        self.publish();
+    }
+
+    /// Unmaps all that is not original: one call per stretch between originals.
+    ///
+    /// Originals that were unmapped, replaced or protected since are as they are
+    /// now: see [`restore`](Self::restore).
+    ///
+    /// # Errors
+    ///
+    /// As of [`unmap`](Self::unmap). After [`ExecError::Kernel`], the stretches below
+    /// the refused one are unmapped; calling again does the rest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ);
+    /// guest.map_any(0x1000, memory, Placement::lowest())?;
+    /// guest.mark_original();
+    /// for _ in 0..5 {
+    ///     guest.map_any(0x1000, memory, Placement::lowest())?;
+    /// }
+    /// guest.unmap_non_original()?;
+    /// assert_eq!(guest.space().usage().mapped, 0x1000);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn unmap_non_original(&mut self) -> Result<(), ExecError> {
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.unmap_non_original(|update| close(update, ground, listeners));
+        self.settle(made)
+    }
+
+    /// Makes the mappings equal to `snapshot`, a copy of [`space`](Self::space) from
+    /// before, by the shortest way.
+    ///
+    /// Mappings come back, bytes do not: what is mapped anew reads as zeroes, and
+    /// what was only protected has what the guest wrote to it. An original that was
+    /// replaced is mapped anew also if it was replaced by its like.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has changed:
+    ///
+    /// - [`ExecError::Refused`] as of [`AddrSpace::restore`];
+    /// - [`ExecError::NeedsFile`] if something else than private anonymous memory
+    ///   would have to be mapped: map that with its file, then restore;
+    /// - [`ExecError::Flags`] if flags differ that cannot be changed.
+    ///
+    /// [`ExecError::Kernel`] if the kernel refuses: the steps before are done;
+    /// calling again does the rest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let stack = guest.map_any(0x4000, Memory::anonymous(rw), Placement::highest())?;
+    /// guest.mark_original();
+    /// let clean = guest.space().clone();
+    ///
+    /// guest.protect(stack.addr() as u64, 0x1000, Prot::empty())?;
+    /// guest.unmap(stack.addr() as u64 + 0x2000, 0x1000)?;
+    /// guest.map_any(0x1000, Memory::anonymous(rw), Placement::lowest())?;
+    /// guest.restore(&clean)?;
+    /// assert_eq!(*guest.space(), clean);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
+    pub fn restore(&mut self, snapshot: &AddrSpace) -> Result<(), ExecError> {
+        for update in self.space.diff(snapshot)? {
+            match update {
+                Update::Map { region, .. } if region.backing != Backing::Anonymous => {
+                    return Err(ExecError::NeedsFile { span: region.span });
+                }
+                Update::Map { region, .. } => memory::check_flags(region.flags)?,
+                Update::Flags { set, clear, .. } => check_change(set.union(clear))?,
+                _ => {}
+            }
+        }
+        let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
+        let made = space.restore(snapshot, |update| match update {
+            Update::Map { region, .. } => {
+                memory::put(ground, &region, None, Options::default(), Way::Direct)
+                    .map_err(|refusal| refusal.doubt(region.span))?;
+                listeners.tell(update);
+                Ok(())
+            }
+            Update::Protect { .. } => protect(update, ground, listeners),
+            Update::Flags { .. } => flag(update, ground, listeners),
+            _ => close(update, ground, listeners),
+        });
+        self.settle(made)
+    }
+
+    /// Compares the books with the kernel's own list of this process's memory, and
+    /// lists every difference in ascending order.
+    ///
+    /// There is none, unless something else in the process has changed memory in
+    /// the reservation, or a range was lost while memory could not be reserved
+    /// again. What the list shows are protection (read, write, execute), sharing,
+    /// file and offset. Linear in the number of the kernel's regions.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Kernel`] if the list cannot be read.
+    pub fn verify(&mut self) -> Result<Vec<Difference>, ExecError> {
+        let span = self.reservation.span();
+        let kernel = view::regions(span).map_err(Refusal::of(Syscall::Maps, span))?;
+        let Self { space, files, .. } = self;
+        Ok(segments(space, span, &kernel)
+            .filter(|segment| segment.verdict(files) != Verdict::Same)
+            .map(|segment| Difference::of(&segment))
+            .collect())
+    }
+
+    /// Decides how `memory` is booked and mapped.
+    #[inline]
+    fn prepare<'fd>(&mut self, len: u64, memory: &Memory<'fd>) -> Result<New<'fd>, ExecError> {
+        let Memory { prot, flags, source, options } = *memory;
+        memory::check_flags(flags)?;
+        let (backing, file, way) = match source {
+            Source::Anonymous if !flags.contains(MapFlags::SHARED) => {
+                (Backing::Anonymous, None, Way::Direct)
+            }
+            Source::Anonymous => {
+                // If it cannot be rounded it is refused below.
+                let len = self.space.page_size().round_up(len).unwrap_or(len);
+                let file = self.files.shared_memory(len, &self.space);
+                (Backing::File { file, offset: 0 }, None, Way::Direct)
+            }
+            Source::File(fd, offset) => {
+                let refused = |errno| Refusal { call: Syscall::Fstat, span: whole(len), errno };
+                let file = self.files.identify(fd, &self.space).map_err(refused)?;
+                let way = if file.safe { Way::Direct } else { Way::Scratch };
+                (Backing::File { file: file.number, offset }, Some(fd), way)
+            }
+        };
+        Ok(New { mapping: Mapping { prot, flags, backing }, file, options, way })
+    }
+
+    /// The pages of the `len` bytes at `addr`, or why there are none.
+    fn pages(&self, addr: u64, len: u64) -> Result<Span, Error> {
+        let (verb, page) = (Verb::Discard, self.space.page_size());
+        if len == 0 {
+            return Err(Error::ZeroLength { verb, addr });
+        }
+        if !page.is_aligned(addr) {
+            return Err(Error::Unaligned { verb, addr, len });
+        }
+        let span = page.round_up(len).and_then(|len| Span::of(addr, len));
+        let all = self.reservation.span();
+        span.filter(|span| all.contains(span.start()) && all.contains(span.last()))
+            .ok_or(Error::OutOfBounds { verb, addr, len })
+    }
+
+    /// Refuses to let grow what cannot.
+    fn check_growth(&self, addr: u64, old_len: u64, new_len: u64) -> Result<(), ExecError> {
+        let page = self.space.page_size();
+        let (Some(region), Some(new)) = (self.space.query(addr), page.round_up(new_len)) else {
+            // The books refuse it.
+            return Ok(());
+        };
+        if page.round_up(old_len).is_some_and(|old| old != 0 && new <= old) {
+            return Ok(());
+        }
+        match region.backing {
+            Backing::Physical { .. } | Backing::Tag { .. } => {
+                Err(ExecError::Backing { span: region.span })
+            }
+            Backing::File { file, offset } => {
+                let Some(object) = self.files.object(*file) else { return Ok(()) };
+                let at = offset.saturating_add(addr.saturating_sub(region.start()));
+                let end = object.saturating_sub(at);
+                if new > end {
+                    return Err(ExecError::PastObject { addr, new_len, end });
+                }
+                Ok(())
+            }
+            Backing::Anonymous => Ok(()),
+        }
+    }
+
+    /// The kernel unlocks the old place of what moves and stays mapped there.
+    fn note_unlocked(&mut self, addr: u64, len: u64) {
+        let locked = |region: &Region<'_>| region.flags.contains(MapFlags::LOCKED);
+        let pieces = self.space.regions_in(addr, len).filter(locked);
+        let spans: Vec<Span> = pieces.map(|piece| piece.span).collect();
+        let Self { space, listeners, .. } = self;
+        for span in spans {
+            let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
+            // A whole piece, which was reserved for when it moved.
+            let _ = space.set_flags(span.start(), length(span), none, locked, |update| {
+                listeners.tell(update);
+            });
+        }
+    }
+
+    /// Ends a verb: after a refusal of the kernel the books are set right.
+    #[inline]
+    fn settle<T>(&mut self, made: Result<T, OpError<Doubt>>) -> Result<T, ExecError> {
+        match made {
+            Ok(answer) => {
+                self.publish();
+                self.listeners.resume();
+                Ok(answer)
+            }
+            Err(OpError::Refused(error)) => Err(error.into()),
+            Err(OpError::Handler { source, .. }) => Err(self.refused(source)),
+        }
+    }
+
+    #[cold]
+    fn refused(&mut self, doubt: Doubt) -> ExecError {
+        let lost = self.mend(doubt.about);
+        self.publish();
+        self.listeners.resume();
+        doubt.refusal.with_lost(lost)
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        if let Some(publisher) = self.publisher.as_mut().filter(|p| p.has_readers()) {
+            publisher.publish(&self.space);
+        }
+    }
+}
+
+impl Refusal {
+    /// The refusal, with `span` in doubt.
+    const fn doubt(self, span: Span) -> Doubt {
+        Doubt { refusal: self, about: About::Memory(span, None) }
+    }
+}
+
+/// Makes a new mapping.
+#[inline]
+fn make(
+    update: Update<'_>,
+    ground: &mut Ground,
+    listeners: &mut Listeners,
+    new: &New<'_>,
+) -> Result<(), Doubt> {
+    let Update::Map { region, .. } = update else { return Ok(()) };
+    memory::put(ground, &region, new.file, new.options, new.way)
+        .map_err(|refusal| refusal.doubt(region.span))?;
+    listeners.tell(update);
+    Ok(())
+}
+
+/// Makes an `Unmap`: the span is reserved again.
+#[inline]
+fn close(update: Update<'_>, ground: &mut Ground, listeners: &mut Listeners) -> Result<(), Doubt> {
+    let span = update.span();
+    ground.close(span).map_err(|errno| Refusal::of(Syscall::Mmap, span)(errno).doubt(span))?;
+    listeners.tell(update);
+    Ok(())
+}
+
+/// Makes a `Protect`.
+#[inline]
+fn protect(
+    update: Update<'_>,
+    ground: &mut Ground,
+    listeners: &mut Listeners,
+) -> Result<(), Doubt> {
+    let Update::Protect { span, prot, .. } = update else { return Ok(()) };
+    ground.protect(span, prot).map_err(|errno| Doubt {
+        refusal: Refusal::of(Syscall::Mprotect, span)(errno),
+        about: About::Protection(span, prot),
+    })?;
+    listeners.tell(update);
+    Ok(())
+}
+
+/// Makes a change of flags.
+fn flag(update: Update<'_>, ground: &mut Ground, listeners: &mut Listeners) -> Result<(), Doubt> {
+    let Update::Flags { span, set, clear, .. } = update else { return Ok(()) };
+    memory::change_flags(ground, span, set, clear)
+        .map_err(|refusal| Doubt { refusal, about: About::Flags(span) })?;
+    listeners.tell(update);
+    Ok(())
+}
+
+/// Refuses to change flags that belong to a mapping for good.
+fn check_change(flags: MapFlags) -> Result<(), ExecError> {
+    let advised = ADVISED.iter().fold(MapFlags::LOCKED, |all, (flag, ..)| all | *flag);
+    let noted = MapFlags::NO_READ | MapFlags::NO_WRITE | MapFlags::NO_EXEC;
+    let fixed = MapFlags::NO_RESERVE | MapFlags::GROWS_DOWN | MapFlags::SEALED;
+    debug_assert!(fixed.intersection(advised | noted).is_empty(), "each flag is of one kind");
+    let odd = flags & fixed;
+    if odd.is_empty() { Ok(()) } else { Err(ExecError::Flags { flags: odd }) }
+}
+
+/// `span` with the page before it.
+fn before(span: Span, page: u64) -> Span {
+    Span::new(span.start().saturating_sub(page), span.last()).unwrap_or(span)
+}
+
+/// So many bytes, of which it is not known yet where they will be.
+fn whole(len: u64) -> Span {
+    Span::new(0, len.saturating_sub(1)).unwrap_or_else(|| unreachable!("0 is not above it"))
+}
+
+/// The pointer to an address of a reservation, whose provenance was exposed.
+fn pointer(addr: u64) -> *mut u8 {
+    // An address of a reservation is one of this process.
+    ptr::with_exposed_provenance_mut(usize::try_from(addr).unwrap_or(0))
+}

@@ -1,0 +1,274 @@
+//! The calls alone: a handler for books without a reservation.
+
+use super::error::{ExecError, Refusal, Syscall};
+use super::memory::{self, Options, Way};
+use super::relocate::{self, Move};
+use super::sys::{Errno, Ground};
+use super::view;
+use crate::{
+    AddrSpace, Backing, MapFlags, Mapping, OpError, Pieces, Placement, Region, Span, Update, ignore,
+};
+use rustix::fd::BorrowedFd;
+
+/// Makes, in this process's memory, the changes that an [`AddrSpace`] reports.
+///
+/// For those who keep books of their own and have no reservation, such as an
+/// emulator whose guest addresses are those of the host: [`apply`](Self::apply) is
+/// called by their handler. What is unmapped is free for anybody.
+///
+/// It never overwrites memory that the books do not have. To map, it first takes
+/// every gap in the range, without access, in a way that replaces nothing
+/// (`MAP_FIXED_NOREPLACE`), and maps over the whole range only then; if somebody
+/// has a page there, the change is refused ([`ExecError::Taken`]) and what was taken
+/// is given back. [`map_any`](Self::map_any) then tries elsewhere.
+///
+/// Memory that the kernel has placed, at an address that it chose, gets into the
+/// books by [`AddrSpace::map_at`] with [`ignore`].
+///
+/// # Examples
+///
+/// ```
+/// use addrspace::{AddrSpace, Ground, Host, Mapping, Placement, Prot};
+///
+/// // SAFETY: the books are empty, and all that they will have is mapped by `host`.
+/// let mut host = Host::new(unsafe { Ground::anywhere() });
+/// let mut space: AddrSpace = AddrSpace::new(0x10_0000_0000, 1 << 32, 4096)?;
+/// let rw = Mapping::anonymous(Prot::READ | Prot::WRITE);
+///
+/// let addr = host.map_any(&mut space, 0x4000, &rw, Placement::lowest(), None)?;
+/// space.protect(addr, 0x1000, Prot::READ, |update| host.apply(update, None))?;
+/// space.unmap(addr, 0x4000, |update| host.apply(update, None))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Host {
+    ground: Ground,
+}
+
+impl Host {
+    /// Makes changes on `ground` only; all others are refused.
+    pub const fn new(ground: Ground) -> Self {
+        Self { ground }
+    }
+
+    /// Makes one change; `file` is the file of a new mapping of one, or the device
+    /// of physical memory.
+    ///
+    /// # Errors
+    ///
+    /// What was done in part is acknowledged ([`Update::made_to`]), so the books
+    /// are right when the handler answers the error:
+    ///
+    /// - [`ExecError::Taken`] if somebody else has memory where something is to be
+    ///   mapped; nothing has changed;
+    /// - [`ExecError::NoFile`] or [`ExecError::Backing`] if it is not known what to
+    ///   map; nothing has changed;
+    /// - [`ExecError::Kernel`] if the kernel refuses. If it has lost what a new
+    ///   mapping was to replace, the error names it, and it is gone from the books.
+    pub fn apply<F: Clone + PartialEq>(
+        &mut self,
+        update: Update<'_, F>,
+        file: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ExecError> {
+        match update {
+            Update::Map { region, replaced } => self.map(&update, &region, replaced, file),
+            Update::Unmap { pieces, .. } => self.unmap(&update, pieces),
+            Update::Protect { span, prot, .. } => {
+                self.ground.protect(span, prot).map_err(|errno| {
+                    let changed = |region: &view::KernelRegion| region.prot == prot;
+                    update.made_to(prefix(span, changed));
+                    Refusal::of(Syscall::Mprotect, span)(errno).into()
+                })
+            }
+            Update::Flags { span, set, clear, pieces } => self.flag(span, set, clear, pieces),
+            Update::Move { from, to, keep_source, pieces, replaced } => {
+                self.relocate(&update, Move { from, to, keep_source }, pieces, replaced)
+            }
+        }
+    }
+
+    /// Maps `len` bytes at a place that `placement` chooses and that is free, also
+    /// of memory that the books do not know; tells the address.
+    ///
+    /// Where somebody else's memory turns out to be in the way, the next place is
+    /// tried: a copy of the books, for the search alone, then has what is taken.
+    ///
+    /// # Errors
+    ///
+    /// As of [`AddrSpace::map_any`] and [`apply`](Self::apply); nothing has changed.
+    pub fn map_any<F: Clone + PartialEq>(
+        &mut self,
+        space: &mut AddrSpace<F>,
+        len: u64,
+        mapping: &Mapping<F>,
+        placement: Placement,
+        file: Option<BorrowedFd<'_>>,
+    ) -> Result<u64, OpError<ExecError>> {
+        let handler = |update: Update<'_, F>| self.apply(update, file);
+        let mut answer = space.map_any(len, mapping.clone(), placement, handler);
+        let mut search: Option<AddrSpace<F>> = None;
+        while let Err(OpError::Handler {
+            source: ExecError::Taken { span, taken: Some(taken) },
+            ..
+        }) = answer
+        {
+            let search = search.get_or_insert_with(|| space.clone());
+            // Only what is in the way of this try is sure to be in the space.
+            let start = search.page_size().round_down(taken.start()).max(span.start());
+            let last = taken.last().min(span.last());
+            let blocked = Span::new(start, last).and_then(Span::len).unwrap_or(1);
+            search.map_at(start, blocked, Mapping::anonymous(crate::Prot::empty()), ignore)?;
+            let addr = search.clone().map_any(len, mapping.clone(), placement, ignore)?;
+            let handler = |update: Update<'_, F>| self.apply(update, file);
+            answer = space.map_at_no_replace(addr, len, mapping.clone(), handler).map(|()| addr);
+        }
+        answer
+    }
+
+    fn map<F: Clone + PartialEq>(
+        &mut self,
+        update: &Update<'_, F>,
+        region: &Region<'_, F>,
+        replaced: Pieces<'_, F>,
+        file: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ExecError> {
+        let span = region.span;
+        match (region.backing, file) {
+            (Backing::Tag { .. }, _) => return Err(ExecError::Backing { span }),
+            (Backing::File { .. } | Backing::Physical { .. }, None) => {
+                return Err(ExecError::NoFile { span });
+            }
+            _ => {}
+        }
+        let claims = self.claim_gaps(span, replaced)?;
+        let file = file.filter(|_| !matches!(region.backing, Backing::Anonymous));
+        // A file's own mmap could fail after the old mapping went.
+        let way = if file.is_some() { Way::Scratch } else { Way::Direct };
+        memory::put(&mut self.ground, region, file, Options::default(), way).map_err(|refusal| {
+            self.give_back(&claims);
+            let lost = lost(span, replaced);
+            if !lost.is_empty() {
+                // The kernel loses all or nothing.
+                update.made_to(span.last().saturating_add(1));
+            }
+            refusal.with_lost(lost)
+        })
+    }
+
+    fn unmap<F: Clone + PartialEq>(
+        &mut self,
+        update: &Update<'_, F>,
+        pieces: Pieces<'_, F>,
+    ) -> Result<(), ExecError> {
+        let mut pieces = pieces.iter().map(|piece| piece.span).peekable();
+        while let Some(mut run) = pieces.next() {
+            while let Some(next) = pieces.next_if(|next| run.end() == Some(next.start())) {
+                run = Span::new(run.start(), next.last()).unwrap_or(run);
+            }
+            self.ground.unmap(run).map_err(Refusal::of(Syscall::Munmap, run))?;
+            update.made_to(run.last().saturating_add(1));
+        }
+        Ok(())
+    }
+
+    fn flag<F: Clone + PartialEq>(
+        &mut self,
+        span: Span,
+        set: MapFlags,
+        clear: MapFlags,
+        pieces: Pieces<'_, F>,
+    ) -> Result<(), ExecError> {
+        memory::change_flags(&mut self.ground, span, set, clear).map_err(|refusal| {
+            // Some of it may be done. What was there before is what it goes back to.
+            let touched = set.union(clear);
+            for piece in pieces {
+                let (old, new) = (piece.flags & touched, touched.difference(piece.flags));
+                let _ = memory::change_flags(&mut self.ground, piece.span, old, new);
+            }
+            refusal.into()
+        })
+    }
+
+    fn relocate<F: Clone + PartialEq>(
+        &mut self,
+        update: &Update<'_, F>,
+        journey: Move,
+        pieces: Pieces<'_, F>,
+        replaced: Pieces<'_, F>,
+    ) -> Result<(), ExecError> {
+        let Move { from, to, keep_source } = journey;
+        let claims = self.claim_gaps(to, replaced)?;
+        // What is shared is at its old place as well as before when it stays there.
+        let shared = pieces.iter().all(|piece| piece.is_shared());
+        let made = if keep_source && shared {
+            relocate::duplicate(&mut self.ground, from, to)
+        } else {
+            let page = super::reservation::system_page().bytes();
+            relocate::travel(&mut self.ground, update, journey, page, relocate::Old::Freed)
+        };
+        made.map_err(|refusal| {
+            // Where something has arrived there is no claim left.
+            let free: Vec<Span> = claims
+                .into_iter()
+                .filter(|claim| {
+                    let here = view::regions(*claim).unwrap_or_default();
+                    here.iter().all(view::KernelRegion::is_reserved)
+                })
+                .collect();
+            self.give_back(&free);
+            refusal.into()
+        })
+    }
+
+    /// Takes all of `span` that the pieces do not have.
+    fn claim_gaps<F: Clone + PartialEq>(
+        &mut self,
+        span: Span,
+        pieces: Pieces<'_, F>,
+    ) -> Result<Vec<Span>, ExecError> {
+        let mut claims = Vec::new();
+        let mut next = Some(span.start());
+        let ends = pieces.iter().map(|piece| (piece.start(), piece.end()));
+        for (start, end) in ends.chain([(span.last().saturating_add(1), None)]) {
+            let gap = next.zip(start.checked_sub(1)).and_then(|(from, last)| Span::new(from, last));
+            next = end;
+            let Some(gap) = gap else { continue };
+            if let Err(errno) = self.ground.claim(gap) {
+                self.give_back(&claims);
+                return Err(match errno {
+                    Errno::EXIST => ExecError::Taken { span, taken: view::first(gap) },
+                    errno => Refusal::of(Syscall::Mmap, gap)(errno).into(),
+                });
+            }
+            claims.push(gap);
+        }
+        Ok(claims)
+    }
+
+    fn give_back(&mut self, claims: &[Span]) {
+        for claim in claims {
+            // What cannot be given back stays, without access.
+            let _ = self.ground.unmap(*claim);
+        }
+    }
+}
+
+/// How far from its start on `span` is as `changed` wants it.
+fn prefix(span: Span, changed: impl Fn(&view::KernelRegion) -> bool) -> u64 {
+    let mut upto = span.start();
+    for region in view::regions(span).unwrap_or_default() {
+        if region.span.start() != upto || !changed(&region) {
+            break;
+        }
+        upto = region.span.last().saturating_add(1);
+    }
+    upto
+}
+
+/// Those pieces that the kernel no longer has.
+fn lost<F: Clone + PartialEq>(span: Span, pieces: Pieces<'_, F>) -> Vec<Span> {
+    // If it cannot be looked at, they are believed to be there.
+    let Ok(kernel) = view::regions(span) else { return Vec::new() };
+    let there = |piece: &Span| kernel.iter().any(|region| region.span.contains(piece.start()));
+    pieces.iter().map(|piece| piece.span).filter(|piece| !there(piece)).collect()
+}

@@ -1,0 +1,47 @@
+//! This process's own memory: real mappings that never differ from the books.
+//!
+//! - `reservation`: addresses taken from the system.
+//! - `executor`: the verbs; each asks the books first, then makes the system calls
+//!   (`memory` for new mappings, `relocate` for what grows or moves).
+//! - `mend`: what happens after a refusal: the kernel is asked what stands there
+//!   (`view`, `compare`), and the books follow. `verify` is the same look without
+//!   a reason.
+//! - `host`: the calls alone, for books without a reservation.
+//! - `sys`: the only module with `unsafe`. `seam`: where a test makes calls fail.
+
+mod compare;
+mod error;
+mod executor;
+mod files;
+mod host;
+mod listeners;
+mod memory;
+mod mend;
+mod publish;
+mod relocate;
+mod reservation;
+mod seam;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use compare::{Difference, Found};
+pub use error::{ExecError, Syscall, Undiscardable};
+pub use executor::Executor;
+pub use host::Host;
+pub use memory::Memory;
+pub use publish::{PublishedSpace, Reader};
+pub use reservation::{Reservation, ReservationOptions};
+pub use sys::Ground;
+
+// Promised to those who move them into another thread.
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn shared<T: Send + Sync>() {}
+    send::<Executor>();
+    shared::<Reservation>();
+    shared::<Reader>();
+    shared::<Host>();
+    shared::<ExecError>();
+};

@@ -1,0 +1,95 @@
+//! The seam at which a test makes a system call fail.
+//!
+//! Every call that changes memory, and every look at the kernel's own list, goes
+//! through [`gate`]. Outside of tests it is nothing.
+
+use super::error::Syscall;
+use super::sys::Errno;
+use crate::Span;
+
+#[cfg(not(test))]
+#[inline]
+pub(super) fn gate(
+    _call: Syscall,
+    span: Span,
+    make: impl FnOnce(Span) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    make(span)
+}
+
+#[cfg(test)]
+pub(super) use plan::{Failure, Plan, gate};
+
+#[cfg(test)]
+mod plan {
+    use super::super::sys;
+    use super::{Errno, Span, Syscall};
+    use std::cell::RefCell;
+
+    /// What happens instead of a call.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in super::super) enum Failure {
+        /// Nothing is done.
+        Refused,
+        /// What was in the range is gone and nothing is there, as by a driver whose
+        /// own `mmap` fails; for calls that replace, otherwise `Refused`.
+        Lost,
+        /// The first half of the range is changed, as by `mprotect` over a region
+        /// that cannot be; for calls that do this, otherwise `Refused`.
+        Half,
+    }
+
+    /// Which calls of this thread fail, and which calls there were.
+    #[derive(Debug, Default)]
+    pub(in super::super) struct Plan {
+        /// The number of calls that go well before.
+        pub(in super::super) passes: usize,
+        /// How many calls fail after those, and how.
+        pub(in super::super) fails: Option<(usize, Failure)>,
+        /// All calls since the plan was made.
+        pub(in super::super) calls: Vec<(Syscall, Span)>,
+    }
+
+    thread_local! {
+        static PLAN: RefCell<Plan> = RefCell::default();
+    }
+
+    impl Plan {
+        /// Puts the plan into force and hands out the one before, with its calls.
+        pub(in super::super) fn install(self) -> Self {
+            PLAN.replace(self)
+        }
+
+        fn next(call: Syscall, span: Span) -> Option<Failure> {
+            PLAN.with_borrow_mut(|plan| {
+                plan.calls.push((call, span));
+                let (left, failure) = plan.fails.as_mut()?;
+                if plan.passes > 0 {
+                    plan.passes -= 1;
+                    return None;
+                }
+                *left = left.checked_sub(1)?;
+                Some(*failure)
+            })
+        }
+    }
+
+    pub(in super::super) fn gate(
+        call: Syscall,
+        span: Span,
+        make: impl FnOnce(Span) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let Some(failure) = Plan::next(call, span) else { return make(span) };
+        match (failure, call) {
+            (Failure::Lost, Syscall::Mmap | Syscall::Mremap) => sys::lose(span),
+            (Failure::Half, Syscall::Mprotect | Syscall::Madvise | Syscall::Mlock) => {
+                let pages = span.len().unwrap() / 4096;
+                if let Some(half) = (pages / 2 * 4096).checked_sub(1) {
+                    make(Span::new(span.start(), span.start() + half).unwrap())?;
+                }
+            }
+            _ => {}
+        }
+        Err(Errno::NOMEM)
+    }
+}

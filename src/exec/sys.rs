@@ -1,0 +1,513 @@
+//! The system calls: the one module of the room that has `unsafe` in it.
+//!
+//! # Safety
+//!
+//! A call that changes memory is sound if nobody else relies on that memory.
+//! Whoever makes one here shows a [`Ground`]: addresses that were reserved for it
+//! and that no reference points into, because this room hands out raw pointers
+//! only. Every method of it looks whether its span lies in the ground, so that
+//! the rest of the room can be safe code.
+
+#![allow(unsafe_code, reason = "the system calls change the memory of this process")]
+
+use super::error::Syscall;
+use super::{seam, view};
+use crate::{Prot, RangeMap, Span};
+use core::ffi::c_void;
+use core::ops::Range;
+use core::ptr;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::ioctl;
+use rustix::mm::{self, Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+
+pub(super) use rustix::io::Errno;
+
+/// Memory without access that holds its addresses and counts for nothing.
+const NO_ACCESS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+
+/// What a new mapping shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bytes<'fd> {
+    /// Zeroes.
+    Zero,
+    /// A file from an offset on.
+    File(BorrowedFd<'fd>, u64),
+}
+
+/// Where addresses are reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Anywhere,
+    There,
+}
+
+/// Whether a move leaves something mapped behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// The old place stays mapped, without its pages.
+    Mapped,
+    /// Anybody can get the old addresses.
+    Nothing,
+}
+
+/// Addresses whose memory may be changed.
+///
+/// The value is the permission to do so: for [`Host::new`](super::Host::new) it is
+/// made by an `unsafe` function, in which its maker vouches for the addresses.
+#[derive(Debug)]
+pub struct Ground {
+    /// The addresses that may be changed.
+    span: Span,
+    /// What goes back to the system on drop: at least `span`, or nothing.
+    reserved: Option<Span>,
+    /// Addresses of the ground that the kernel has lost and where nothing could be
+    /// reserved again. Somebody else may have got them.
+    holes: RangeMap<u64, ()>,
+}
+
+impl Ground {
+    /// All addresses of this process.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the value lives, every span that it is used for has to be
+    /// memory that nobody else relies on: no reference may point into it, and no
+    /// other owner (the allocator, a stack, a loaded library) may have it. With a
+    /// [`Host`](super::Host) that means: each mapping in the books that it works
+    /// for was made by it, or was recorded by somebody who owned the memory.
+    pub const unsafe fn anywhere() -> Self {
+        // The space of addresses is not empty.
+        let Some(span) = Span::new(0, u64::MAX) else { unreachable!() };
+        Self { span, reserved: None, holes: RangeMap::new() }
+    }
+
+    /// Takes addresses without access from the system: those of `asked`, or as many
+    /// where the system likes.
+    pub(super) fn reserve(asked: Span, at: Place) -> Result<Self, Errno> {
+        let mut span = asked;
+        seam::gate(Syscall::Mmap, asked, |asked| {
+            if at == Place::There {
+                return take_free(asked);
+            }
+            let (_, len) = raw(asked)?;
+            let (null, prot) = (ptr::null_mut(), ProtFlags::empty());
+            // SAFETY: the kernel chooses addresses that nobody has.
+            let got = unsafe { mm::mmap_anonymous(null, len, prot, NO_ACCESS) }?;
+            // What the kernel maps ends below 2^64.
+            span = moved(asked, got).ok_or(Errno::NOMEM)?;
+            Ok(())
+        })?;
+        Ok(Self { span, reserved: Some(span), holes: RangeMap::new() })
+    }
+
+    /// Gives back what is reserved outside of `kept`.
+    pub(super) fn trim(&mut self, kept: Span) -> Result<(), Errno> {
+        let Some(all) = self.reserved else { return Ok(()) };
+        if let Some(below) = kept.start().checked_sub(1).and_then(|l| Span::new(all.start(), l)) {
+            give_back(below)?;
+            self.reserved = Span::new(kept.start(), all.last());
+        }
+        if let Some(above) = kept.end().and_then(|end| Span::new(end, all.last())) {
+            give_back(above)?;
+        }
+        (self.reserved, self.span) = (Some(kept), kept);
+        Ok(())
+    }
+
+    /// The same with `span`, a part of it, as the addresses that may be changed.
+    pub(super) const fn narrowed(mut self, span: Span) -> Self {
+        if self.span.start() <= span.start() && span.last() <= self.span.last() {
+            self.span = span;
+        }
+        self
+    }
+
+    pub(super) const fn span(&self) -> Span {
+        self.span
+    }
+
+    /// What goes back to the system on drop.
+    pub(super) const fn reserved(&self) -> Option<Span> {
+        self.reserved
+    }
+
+    /// The start and the length of `span`, if it may be changed.
+    #[inline]
+    fn admit(&mut self, span: Span) -> Result<(*mut c_void, usize), Errno> {
+        if span.start() < self.span.start() || self.span.last() < span.last() {
+            return Err(Errno::FAULT);
+        }
+        if !self.holes.is_empty() {
+            self.refill(span)?;
+        }
+        raw(span)
+    }
+
+    /// Reserves again what of `span` was lost before.
+    #[cold]
+    fn refill(&mut self, span: Span) -> Result<(), Errno> {
+        while let Some((hole, ())) = self.holes.overlapping(half_open(span)).next() {
+            let lost = Span::new(hole.start, hole.end.saturating_sub(1)).ok_or(Errno::FAULT)?;
+            seam::gate(Syscall::Mmap, lost, take_free)?;
+            self.holes.remove(hole);
+        }
+        Ok(())
+    }
+
+    /// Reserves `span`, where nothing is mapped any more; whether that went well.
+    ///
+    /// If it did not, nothing changes there until it does: somebody else may have
+    /// the addresses by now.
+    pub(super) fn fill(&mut self, span: Span) -> bool {
+        let inside = self.span.start() <= span.start() && span.last() <= self.span.last();
+        self.holes.insert(half_open(span), ());
+        inside && self.refill(span).is_ok()
+    }
+
+    /// Takes access and contents away from `span`, which stays ours.
+    #[inline]
+    pub(super) fn close(&mut self, span: Span) -> Result<(), Errno> {
+        let flags = NO_ACCESS | MapFlags::FIXED;
+        self.map(span, Prot::empty(), flags, Bytes::Zero)
+    }
+
+    /// Maps `span` and replaces what is there.
+    #[inline]
+    pub(super) fn map(
+        &mut self,
+        span: Span,
+        prot: Prot,
+        flags: MapFlags,
+        bytes: Bytes<'_>,
+    ) -> Result<(), Errno> {
+        let flags = flags | MapFlags::FIXED;
+        self.admit(span)?;
+        seam::gate(Syscall::Mmap, span, |span| {
+            let (start, len) = raw(span)?;
+            let prot = ProtFlags::from_bits_retain(prot.bits());
+            match bytes {
+                // SAFETY: the span is ours to change, as was checked above, and no
+                // reference points into it.
+                Bytes::Zero => unsafe { mm::mmap_anonymous(start, len, prot, flags) },
+                // SAFETY: as above.
+                Bytes::File(fd, offset) => unsafe { mm::mmap(start, len, prot, flags, fd, offset) },
+            }
+            .map(drop)
+        })
+    }
+
+    /// Takes `span`, without access, if nobody has a page of it.
+    pub(super) fn claim(&mut self, span: Span) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Mmap, span, take_free)
+    }
+
+    /// Unmaps `span`, so that anybody can get its addresses.
+    pub(super) fn unmap(&mut self, span: Span) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Munmap, span, |span| {
+            let (start, len) = raw(span)?;
+            // SAFETY: the span is ours to change, and no reference points into it.
+            unsafe { mm::munmap(start, len) }
+        })
+    }
+
+    /// Gives `span` the protection `prot`.
+    #[inline]
+    pub(super) fn protect(&mut self, span: Span, prot: Prot) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Mprotect, span, |span| {
+            let (start, len) = raw(span)?;
+            // SAFETY: the span is ours to change, and no reference points into it.
+            unsafe { mm::mprotect(start, len, MprotectFlags::from_bits_retain(prot.bits())) }
+        })
+    }
+
+    /// Gives advice about `span`; some of it drops its contents.
+    pub(super) fn advise(&mut self, span: Span, advice: Advice) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Madvise, span, |span| {
+            let (start, len) = raw(span)?;
+            // SAFETY: the span is ours to change, and no reference points into it.
+            unsafe { mm::madvise(start, len, advice) }
+        })
+    }
+
+    /// Locks the pages of `span` in memory.
+    pub(super) fn lock(&mut self, span: Span) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Mlock, span, |span| {
+            let (start, len) = raw(span)?;
+            // SAFETY: locking changes no byte, and the span is ours.
+            unsafe { mm::mlock(start, len) }
+        })
+    }
+
+    /// Takes the lock away from the pages of `span`.
+    pub(super) fn unlock(&mut self, span: Span) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Munlock, span, |span| {
+            let (start, len) = raw(span)?;
+            // SAFETY: unlocking changes no byte, and the span is ours.
+            unsafe { mm::munlock(start, len) }
+        })
+    }
+
+    /// Moves the pages of `from` to `to`, of the same length, and replaces what is
+    /// there. `from` stays mapped, without its pages, if `how` says so.
+    pub(super) fn travel(&mut self, from: Span, to: Span, how: Leave) -> Result<(), Errno> {
+        self.admit(from)?;
+        self.admit(to)?;
+        let flags = match how {
+            Leave::Mapped => MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP,
+            Leave::Nothing => MremapFlags::MAYMOVE,
+        };
+        seam::gate(Syscall::Mremap, to, |to| {
+            let ((old, old_len), (new, len)) = (raw(from)?, raw(to)?);
+            if old_len < len {
+                return Err(Errno::INVAL);
+            }
+            // SAFETY: both spans are ours to change, and no reference points into
+            // either.
+            unsafe { mm::mremap_fixed(old, len, len, flags, new) }.map(drop)
+        })
+    }
+
+    /// Moves the pages of `span` to a place outside; `span` stays mapped.
+    pub(super) fn take_out(&mut self, span: Span) -> Result<Scratch, Errno> {
+        let (start, len) = self.admit(span)?;
+        let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
+        remap_out(span, move || {
+            // SAFETY: the span is ours to change, and no reference points into it.
+            // It stays mapped, and the kernel chooses a place that nobody has.
+            unsafe { mm::mremap(start, len, len, flags) }.map(|got| (got, len))
+        })
+    }
+
+    /// Maps `len` bytes of what is shared at the start of `span` a second time, at
+    /// a place outside.
+    pub(super) fn duplicate(&mut self, span: Span, len: usize) -> Result<Scratch, Errno> {
+        let (start, _) = self.admit(span)?;
+        remap_out(span, move || {
+            // SAFETY: an old length of zero leaves the old place as it is, and the
+            // kernel chooses a new one that nobody has.
+            unsafe { mm::mremap(start, 0, len, MremapFlags::MAYMOVE) }.map(|got| (got, len))
+        })
+    }
+}
+
+/// Makes a call that maps something outside of every ground.
+fn remap_out(
+    span: Span,
+    call: impl Fn() -> Result<(*mut c_void, usize), Errno>,
+) -> Result<Scratch, Errno> {
+    let mut got = None;
+    seam::gate(Syscall::Mremap, span, |_| call().map(|place| got = Some(place)))?;
+    let (start, len) = got.ok_or(Errno::FAULT)?;
+    Ok(Scratch { start: start.expose_provenance(), len })
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let Some(all) = self.reserved else { return };
+        // What lies in a hole is not ours to give back.
+        for part in self.holes.gaps(half_open(all)) {
+            let Some(part) = Span::new(part.start, part.end.saturating_sub(1)) else { continue };
+            if give_back(part).is_ok() {
+                continue;
+            }
+            // One page that cannot go, a sealed one say, keeps the kernel from all.
+            for region in view::regions(part).unwrap_or_default() {
+                // What cannot be given back stays, without an owner, for good.
+                let _ = give_back(region.span);
+            }
+        }
+    }
+}
+
+/// Memory at a place that the kernel chose, outside of every ground.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    start: usize,
+    len: usize,
+}
+
+impl Scratch {
+    /// Maps `len` bytes where the kernel likes.
+    ///
+    /// `target` is where they are to go, for the sake of whoever reads an error.
+    pub(super) fn map(
+        target: Span,
+        prot: Prot,
+        flags: MapFlags,
+        bytes: Bytes<'_>,
+    ) -> Result<Self, Errno> {
+        let mut made = None;
+        seam::gate(Syscall::Mmap, target, |target| {
+            let (_, len) = raw(target)?;
+            let prot = ProtFlags::from_bits_retain(prot.bits());
+            let null = ptr::null_mut();
+            let start = match bytes {
+                // SAFETY: the kernel chooses addresses that nobody has.
+                Bytes::Zero => unsafe { mm::mmap_anonymous(null, len, prot, flags) },
+                // SAFETY: as above.
+                Bytes::File(fd, offset) => unsafe { mm::mmap(null, len, prot, flags, fd, offset) },
+            }?;
+            made = Some(Self { start: start.expose_provenance(), len });
+            Ok(())
+        })?;
+        made.ok_or(Errno::FAULT)
+    }
+
+    fn at(&self, skipped: usize) -> *mut c_void {
+        ptr::with_exposed_provenance_mut(self.start.wrapping_add(skipped))
+    }
+
+    /// Gives advice about the memory.
+    pub(super) fn advise(&self, target: Span, advice: Advice) -> Result<(), Errno> {
+        seam::gate(Syscall::Madvise, target, |_| {
+            // SAFETY: the memory is ours, and no reference points into it.
+            unsafe { mm::madvise(self.at(0), self.len, advice) }
+        })
+    }
+
+    /// Makes it `len` bytes, which may be another place.
+    pub(super) fn grow(&mut self, target: Span, len: usize) -> Result<(), Errno> {
+        let mut grown = self.start;
+        seam::gate(Syscall::Mremap, target, |_| {
+            // SAFETY: the memory is ours, no reference points into it, and the
+            // kernel chooses a new place that nobody has.
+            let got = unsafe { mm::mremap(self.at(0), self.len, len, MremapFlags::MAYMOVE) }?;
+            grown = got.expose_provenance();
+            Ok(())
+        })?;
+        (self.start, self.len) = (grown, len);
+        Ok(())
+    }
+
+    /// Gives up all but the first `len` bytes.
+    pub(super) fn shrink(&mut self, len: usize) -> Result<(), Errno> {
+        if let Some(rest) = self.len.checked_sub(len).filter(|rest| *rest > 0) {
+            // SAFETY: the memory is ours, and no reference points into it.
+            unsafe { mm::munmap(self.at(len), rest) }?;
+            self.len = len;
+        }
+        Ok(())
+    }
+
+    /// Moves it, but for the first `skipped` bytes, to `to`, replacing what is there.
+    pub(super) fn move_to(
+        &mut self,
+        ground: &mut Ground,
+        skipped: usize,
+        to: Span,
+    ) -> Result<(), Errno> {
+        ground.admit(to)?;
+        seam::gate(Syscall::Mremap, to, |to| {
+            let (new, len) = raw(to)?;
+            if self.len.checked_sub(skipped) != Some(len) {
+                return Err(Errno::INVAL);
+            }
+            // SAFETY:
+            // 1. The old place is ours: the last `len` bytes of the scratch memory.
+            // 2. The new place is ours to change: `admit` has seen to it.
+            // 3. No reference points into either.
+            unsafe { mm::mremap_fixed(self.at(skipped), len, len, MremapFlags::MAYMOVE, new) }
+                .map(drop)
+        })?;
+        // What has moved is no longer here.
+        self.len = skipped;
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: the memory is ours, and no reference points into it. There is
+            // nothing to be done about a refusal: the memory stays, without an owner.
+            let _ = unsafe { mm::munmap(self.at(0), self.len) };
+        }
+    }
+}
+
+/// Unmaps `span` behind everybody's back, as a kernel does that loses it.
+#[cfg(test)]
+pub(super) fn lose(span: Span) {
+    let _ = give_back(span);
+}
+
+/// Maps `span`, without access, if nobody has a page of it.
+fn take_free(span: Span) -> Result<(), Errno> {
+    let (start, len) = raw(span)?;
+    let flags = NO_ACCESS | MapFlags::FIXED_NOREPLACE;
+    // SAFETY: nothing is replaced. A kernel that does not know the flag takes the
+    // address as a hint and answers with a place that nobody has.
+    let got = unsafe { mm::mmap_anonymous(start, len, ProtFlags::empty(), flags) }?;
+    if got != start {
+        // SAFETY: this was mapped just now, and nobody knows of it.
+        unsafe { mm::munmap(got, len) }?;
+        return Err(Errno::EXIST);
+    }
+    Ok(())
+}
+
+/// Unmaps what a ground had reserved and no longer uses.
+fn give_back(part: Span) -> Result<(), Errno> {
+    let (start, len) = raw(part)?;
+    // SAFETY: called by the one owner of these addresses alone, for those that it
+    // gives up.
+    unsafe { mm::munmap(start, len) }
+}
+
+/// A span as the system calls want it.
+fn raw(span: Span) -> Result<(*mut c_void, usize), Errno> {
+    let start = usize::try_from(span.start()).map_err(|_| Errno::FAULT)?;
+    let len = span.len().and_then(|len| usize::try_from(len).ok()).ok_or(Errno::FAULT)?;
+    Ok((ptr::with_exposed_provenance_mut(start), len))
+}
+
+/// As many bytes as `span` has, where the kernel gave them.
+fn moved(span: Span, start: *mut c_void) -> Option<Span> {
+    Span::of(u64::try_from(start.expose_provenance()).ok()?, span.len()?)
+}
+
+/// The span without its end being a part of it; no memory reaches up to 2^64.
+pub(super) const fn half_open(span: Span) -> Range<u64> {
+    span.start()..span.last().saturating_add(1)
+}
+
+/// The argument of the `ioctl` `PROCMAP_QUERY`, as the kernel lays it out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ProcmapQuery {
+    pub(super) size: u64,
+    pub(super) query_flags: u64,
+    pub(super) query_addr: u64,
+    pub(super) vma_start: u64,
+    pub(super) vma_end: u64,
+    pub(super) vma_flags: u64,
+    pub(super) vma_page_size: u64,
+    pub(super) vma_offset: u64,
+    pub(super) inode: u64,
+    pub(super) dev_major: u32,
+    pub(super) dev_minor: u32,
+    pub(super) vma_name_size: u32,
+    pub(super) build_id_size: u32,
+    pub(super) vma_name_addr: u64,
+    pub(super) build_id_addr: u64,
+}
+
+/// Asks `maps`, an open `/proc/PID/maps`, about one mapping.
+pub(super) fn procmap_query(maps: impl AsFd, query: &mut ProcmapQuery) -> Result<(), Errno> {
+    const PROCMAP_QUERY: ioctl::Opcode = ioctl::opcode::read_write::<ProcmapQuery>(b'f', 17);
+    // The kernel reads and writes as many bytes as this says.
+    query.size = u64::try_from(size_of::<ProcmapQuery>()).unwrap_or(0);
+    // No name and no build id is asked for: the kernel writes the structure alone.
+    (query.vma_name_size, query.build_id_size) = (0, 0);
+    // SAFETY: the opcode belongs to this structure, whose size it carries, and the
+    // kernel writes nothing else, because both sizes of other memory are zero.
+    let query = unsafe { ioctl::Updater::<PROCMAP_QUERY, ProcmapQuery>::new(query) };
+    // SAFETY: as above.
+    unsafe { ioctl::ioctl(maps, query) }
+}
