@@ -2,6 +2,9 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+// The model that tests in here share with those in `tests` names the crate.
+#[cfg(all(test, feature = "exec", target_os = "linux"))]
+extern crate self as addrspace;
 
 #[cfg(all(feature = "exec", target_os = "linux"))]
 mod exec;

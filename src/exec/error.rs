@@ -66,6 +66,9 @@ pub enum ExecError {
         /// What was mapped before and is gone: the kernel has lost it, or it was in
         /// doubt and could not be looked at. It is reserved again, without access,
         /// and no longer in the books. Mostly empty.
+        ///
+        /// If not even reserving it is possible, the books have what is there: a
+        /// mapping, but not its contents.
         lost: Vec<Span>,
     },
     /// A length of zero cannot be reserved, and so many bytes at this address end
@@ -226,15 +229,17 @@ pub(super) struct Refusal {
     pub(super) call: Syscall,
     pub(super) span: Span,
     pub(super) errno: Errno,
+    /// What is mapped as it was and has lost its contents.
+    pub(super) emptied: Option<Span>,
 }
 
 impl Refusal {
-    pub(super) const fn of(call: Syscall, span: Span) -> impl FnOnce(Errno) -> Self {
-        move |errno| Self { call, span, errno }
+    pub(super) const fn of(call: Syscall, span: Span) -> impl Fn(Errno) -> Self + Copy {
+        move |errno| Self { call, span, errno, emptied: None }
     }
 
     pub(super) const fn with_lost(self, lost: Vec<Span>) -> ExecError {
-        let Self { call, span, errno } = self;
+        let Self { call, span, errno, .. } = self;
         ExecError::Kernel { call, span, errno: errno.raw_os_error(), lost }
     }
 }

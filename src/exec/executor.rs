@@ -7,7 +7,7 @@ use super::listeners::Listeners;
 use super::memory::{self, ADVISED, Memory, Options, Source, Way};
 use super::mend::{About, Doubt, length};
 use super::publish::{Publisher, Reader};
-use super::relocate::{self, Move, Old};
+use super::relocate::{self, Move, Old, Stop};
 use super::reservation::Reservation;
 use super::sys::Ground;
 use super::view;
@@ -396,16 +396,21 @@ impl Executor {
                     // Its last page, too, has been away.
                     .map_err(|refusal| refusal.doubt(before(region.span, page))),
                 Update::Move { from, to, .. } if old_len == 0 => {
-                    relocate::duplicate(ground, from, to).map_err(|refusal| refusal.doubt(to))
+                    relocate::duplicate(ground, from, to)
+                        .map_err(|refusal| Doubt { refusal, about: About::Memory(from, Some(to)) })
                 }
-                Update::Move { from, to, keep_source, .. } => relocate::travel(
-                    ground,
-                    &update,
-                    Move { from, to, keep_source },
-                    page,
-                    Old::Reserved,
-                )
-                .map_err(|refusal| Doubt { refusal, about: About::Memory(from, Some(to)) }),
+                Update::Move { from, to, keep_source, .. } => {
+                    let journey = Move { from, to, keep_source };
+                    relocate::travel(ground, &update, journey, page, Old::Reserved).map_err(
+                        |Stop { refusal, upto }| {
+                            // What has arrived is recorded, so it has to be heard of.
+                            if let Some(part) = update.below(upto) {
+                                listeners.tell(part);
+                            }
+                            Doubt { refusal, about: About::Memory(from, Some(to)) }
+                        },
+                    )
+                }
                 _ => Ok(()),
             }?;
             listeners.tell(update);
@@ -608,7 +613,7 @@ impl Executor {
                 (Backing::File { file, offset: 0 }, None, Way::Direct)
             }
             Source::File(fd, offset) => {
-                let refused = |errno| Refusal { call: Syscall::Fstat, span: whole(len), errno };
+                let refused = Refusal::of(Syscall::Fstat, whole(len));
                 let file = self.files.identify(fd, &self.space).map_err(refused)?;
                 let way = if file.safe { Way::Direct } else { Way::Scratch };
                 (Backing::File { file: file.number, offset }, Some(fd), way)
@@ -690,7 +695,10 @@ impl Executor {
 
     #[cold]
     fn refused(&mut self, doubt: Doubt) -> ExecError {
-        let lost = self.mend(doubt.about);
+        let mut lost = self.mend(doubt.about);
+        if let Some(span) = doubt.refusal.emptied {
+            self.note_emptied(span, &mut lost);
+        }
         self.publish();
         self.listeners.resume();
         doubt.refusal.with_lost(lost)

@@ -2,7 +2,7 @@
 
 use super::error::{ExecError, Refusal, Syscall};
 use super::memory::{self, Options, Way};
-use super::relocate::{self, Move};
+use super::relocate::{self, Move, Old};
 use super::sys::{Errno, Ground};
 use super::view;
 use crate::{
@@ -204,7 +204,8 @@ impl Host {
             relocate::duplicate(&mut self.ground, from, to)
         } else {
             let page = super::reservation::system_page().bytes();
-            relocate::travel(&mut self.ground, update, journey, page, relocate::Old::Freed)
+            relocate::travel(&mut self.ground, update, journey, page, Old::Freed)
+                .map_err(|stop| stop.refusal)
         };
         made.map_err(|refusal| {
             // Where something has arrived there is no claim left.

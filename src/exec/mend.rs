@@ -70,17 +70,33 @@ impl Executor {
     fn replace(&mut self, span: Span, kernel: Option<KernelRegion>, lost: &mut Vec<Span>) {
         let ground = &mut self.reservation.ground;
         match kernel {
-            None => {
-                ground.fill(span);
-            }
+            None => ground.fill(span),
             Some(kernel) if kernel.is_reserved() => {}
             Some(kernel) => {
                 if ground.close(span).is_err() {
-                    return self.adopt(kernel, lost);
+                    // What was seen before may be what this call has lost.
+                    let left = view::regions(span).unwrap_or_else(|_| vec![kernel]);
+                    return self.accept(span, &left, lost);
                 }
             }
         }
         self.note_loss(span, lost);
+    }
+
+    /// Takes into the books what of `span` is left and cannot be removed.
+    fn accept(&mut self, span: Span, left: &[KernelRegion], lost: &mut Vec<Span>) {
+        let found: Vec<_> = segments(&self.space, span, left).collect();
+        for segment in found {
+            match segment.kernel.filter(|kernel| !kernel.is_reserved()) {
+                Some(kernel) => self.adopt(KernelRegion { span: segment.span, ..kernel }, lost),
+                None => {
+                    if segment.kernel.is_none() {
+                        self.reservation.ground.fill(segment.span);
+                    }
+                    self.note_loss(segment.span, lost);
+                }
+            }
+        }
     }
 
     /// Takes what the kernel has into the books, because it cannot be removed.
@@ -122,6 +138,20 @@ impl Executor {
         let Self { space, listeners, .. } = self;
         // It fails only if a region is cut in two and there is no memory for that.
         let _ = space.unmap(span.start(), length(span), |update| listeners.tell(update));
+    }
+
+    /// Says of `span` that it is mapped anew, as it was.
+    pub(super) fn note_emptied(&mut self, span: Span, lost: &mut Vec<Span>) {
+        let pieces = self.space.regions_in(span.start(), length(span));
+        let pieces: Vec<_> = pieces.map(|piece| (piece.span, piece.mapping())).collect();
+        let Self { space, listeners, .. } = self;
+        for (span, mapping) in pieces {
+            lost.push(span);
+            // As above.
+            let _ = space.map_at(span.start(), length(span), mapping, |update| {
+                listeners.tell(update);
+            });
+        }
     }
 
     fn note_protection(&mut self, span: Span, prot: Prot) {

@@ -22,7 +22,7 @@ pub(super) fn extend<F>(
         return memory::put(ground, region, None, Options::default(), Way::Direct);
     }
     let span = region.span;
-    let refused = |errno| Refusal { call: Syscall::Mremap, span, errno };
+    let refused = Refusal::of(Syscall::Mremap, span);
     let last = span.start().checked_sub(page).and_then(|start| Span::of(start, page));
     let last = last.ok_or_else(|| refused(Errno::FAULT))?;
     let sizes = usize::try_from(page)
@@ -42,12 +42,13 @@ pub(super) fn extend<F>(
     let grown = scratch.grow(span, len);
     let back = grown.and_then(|()| scratch.move_to(ground, 0, both));
     back.map_err(|errno| {
+        let mut refusal = refused(errno);
         if scratch.shrink(page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
             // What the page had is gone. What is there now, the file's own bytes,
             // must not pass for it.
-            let _ = ground.close(last);
+            refusal.emptied = ground.close(last).is_err().then_some(last);
         }
-        refused(errno)
+        refusal
     })
 }
 
@@ -68,30 +69,55 @@ pub(super) enum Old {
     Freed,
 }
 
+/// Where a move was refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub(super) refusal: Refusal,
+    /// The old address below which all has moved, and is acknowledged.
+    pub(super) upto: u64,
+}
+
 /// Moves the pages of `from` to `to`, one of the kernel's regions after the other,
 /// and acknowledges each.
 pub(super) fn travel<F: Clone + PartialEq>(
     ground: &mut Ground,
     update: &Update<'_, F>,
-    Move { from, to, keep_source }: Move,
+    journey: Move,
     page: u64,
     old: Old,
+) -> Result<(), Stop> {
+    let Move { from, to, keep_source } = journey;
+    let mut upto = from.start();
+    let mut all = || {
+        let refused = Refusal::of(Syscall::Mremap, to);
+        // The kernel's regions are not the books': it cuts where pages were touched.
+        let regions = view::regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
+        let stays = keep_source || old == Old::Reserved;
+        let leave = if stays { Leave::Mapped } else { Leave::Nothing };
+        for region in regions {
+            let skipped = region.span.start().saturating_sub(from.start());
+            let there = to.start().checked_add(skipped).zip(region.span.len());
+            let there = there.and_then(|(start, len)| Span::of(start, len));
+            let there = there.ok_or_else(|| refused(Errno::FAULT))?;
+            ground.travel(region.span, there, leave).map_err(refused)?;
+            upto = region.span.last().saturating_add(1);
+            update.made_to(upto);
+        }
+        if !keep_source && old == Old::Reserved {
+            ground.close(from).map_err(Refusal::of(Syscall::Mmap, from))?;
+        }
+        lengthen(ground, update, journey, page)
+    };
+    all().map_err(|refusal| Stop { refusal, upto })
+}
+
+/// Maps what `to` has more than `from`.
+fn lengthen<F: Clone + PartialEq>(
+    ground: &mut Ground,
+    update: &Update<'_, F>,
+    Move { from, to, .. }: Move,
+    page: u64,
 ) -> Result<(), Refusal> {
-    let refused = |errno| Refusal { call: Syscall::Mremap, span: to, errno };
-    // The kernel's regions are not the books': it cuts where pages were touched.
-    let regions = view::regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
-    let leave = if keep_source || old == Old::Reserved { Leave::Mapped } else { Leave::Nothing };
-    for region in regions {
-        let skipped = region.span.start().saturating_sub(from.start());
-        let there = to.start().checked_add(skipped).zip(region.span.len());
-        let there = there.and_then(|(start, len)| Span::of(start, len));
-        let there = there.ok_or_else(|| refused(Errno::FAULT))?;
-        ground.travel(region.span, there, leave).map_err(refused)?;
-        update.made_to(region.span.last().saturating_add(1));
-    }
-    if !keep_source && old == Old::Reserved {
-        ground.close(from).map_err(Refusal::of(Syscall::Mmap, from))?;
-    }
     let moved = from.len().and_then(|len| Span::of(to.start(), len));
     let Some(extension) = moved.and_then(|moved| Span::new(moved.end()?, to.last())) else {
         return Ok(());
@@ -108,7 +134,7 @@ pub(super) fn travel<F: Clone + PartialEq>(
 
 /// Maps what is shared at `from` a second time, over `to`.
 pub(super) fn duplicate(ground: &mut Ground, from: Span, to: Span) -> Result<(), Refusal> {
-    let refused = |errno| Refusal { call: Syscall::Mremap, span: to, errno };
+    let refused = Refusal::of(Syscall::Mremap, to);
     let len = to.len().and_then(|len| usize::try_from(len).ok());
     let len = len.ok_or_else(|| refused(Errno::NOMEM))?;
     let mut scratch = ground.duplicate(from, len).map_err(refused)?;

@@ -143,25 +143,32 @@ impl Ground {
         raw(span)
     }
 
-    /// Reserves again what of `span` was lost before.
+    /// Reserves again what was lost before, and refuses `span` if a part of it is
+    /// still somebody else's.
     #[cold]
     fn refill(&mut self, span: Span) -> Result<(), Errno> {
-        while let Some((hole, ())) = self.holes.overlapping(half_open(span)).next() {
-            let lost = Span::new(hole.start, hole.end.saturating_sub(1)).ok_or(Errno::FAULT)?;
-            seam::gate(Syscall::Mmap, lost, take_free)?;
-            self.holes.remove(hole);
+        let mut refused = Ok(());
+        for hole in self.holes.iter().map(|(hole, ())| hole).collect::<Vec<_>>() {
+            let Some(lost) = Span::new(hole.start, hole.end.saturating_sub(1)) else { continue };
+            match seam::gate(Syscall::Mmap, lost, take_free) {
+                Ok(()) => drop(self.holes.remove(hole)),
+                Err(errno) if lost.overlaps(span) => refused = Err(errno),
+                Err(_) => {}
+            }
         }
-        Ok(())
+        refused
     }
 
-    /// Reserves `span`, where nothing is mapped any more; whether that went well.
+    /// Reserves `span`, where nothing is mapped any more.
     ///
-    /// If it did not, nothing changes there until it does: somebody else may have
-    /// the addresses by now.
-    pub(super) fn fill(&mut self, span: Span) -> bool {
-        let inside = self.span.start() <= span.start() && span.last() <= self.span.last();
-        self.holes.insert(half_open(span), ());
-        inside && self.refill(span).is_ok()
+    /// Until that is possible, now or at a later call, nothing changes there:
+    /// somebody else may have the addresses by now.
+    pub(super) fn fill(&mut self, span: Span) {
+        if self.span.start() <= span.start() && span.last() <= self.span.last() {
+            self.holes.insert(half_open(span), ());
+            // A refusal is remembered as the hole that it leaves.
+            let _ = self.refill(span);
+        }
     }
 
     /// Takes access and contents away from `span`, which stays ours.
@@ -274,37 +281,35 @@ impl Ground {
     }
 
     /// Moves the pages of `span` to a place outside; `span` stays mapped.
+    ///
+    /// The place is mapped first: without `MREMAP_FIXED` the kernel takes a hint
+    /// from a register that the binding does not set.
     pub(super) fn take_out(&mut self, span: Span) -> Result<Scratch, Errno> {
         let (start, len) = self.admit(span)?;
+        let scratch = Scratch::map(span, Prot::empty(), NO_ACCESS, Bytes::Zero)?;
         let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
-        remap_out(span, move || {
-            // SAFETY: the span is ours to change, and no reference points into it.
-            // It stays mapped, and the kernel chooses a place that nobody has.
-            unsafe { mm::mremap(start, len, len, flags) }.map(|got| (got, len))
-        })
+        seam::gate(Syscall::Mremap, span, |_| {
+            // SAFETY: both places are ours to change, and no reference points into
+            // either. The old one stays mapped.
+            unsafe { mm::mremap_fixed(start, len, len, flags, scratch.at(0)) }.map(drop)
+        })?;
+        Ok(scratch)
     }
 
     /// Maps `len` bytes of what is shared at the start of `span` a second time, at
     /// a place outside.
     pub(super) fn duplicate(&mut self, span: Span, len: usize) -> Result<Scratch, Errno> {
         let (start, _) = self.admit(span)?;
-        remap_out(span, move || {
+        let mut made = None;
+        seam::gate(Syscall::Mremap, span, |_| {
             // SAFETY: an old length of zero leaves the old place as it is, and the
             // kernel chooses a new one that nobody has.
-            unsafe { mm::mremap(start, 0, len, MremapFlags::MAYMOVE) }.map(|got| (got, len))
-        })
+            let got = unsafe { mm::mremap(start, 0, len, MremapFlags::MAYMOVE) }?;
+            made = Some(Scratch { start: got.expose_provenance(), len });
+            Ok(())
+        })?;
+        made.ok_or(Errno::FAULT)
     }
-}
-
-/// Makes a call that maps something outside of every ground.
-fn remap_out(
-    span: Span,
-    call: impl Fn() -> Result<(*mut c_void, usize), Errno>,
-) -> Result<Scratch, Errno> {
-    let mut got = None;
-    seam::gate(Syscall::Mremap, span, |_| call().map(|place| got = Some(place)))?;
-    let (start, len) = got.ok_or(Errno::FAULT)?;
-    Ok(Scratch { start: start.expose_provenance(), len })
 }
 
 impl Drop for Ground {

@@ -124,6 +124,33 @@ impl<'a, F> Update<'a, F> {
     }
 }
 
+impl<F> Update<'_, F> {
+    /// The part of the update below `addr`: what is recorded of it when the handler
+    /// has acknowledged so much and then refuses. Nothing of a `Map`.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) fn below(&self, addr: u64) -> Option<Self> {
+        let part = |span: Span| Span::new(span.start(), span.last().min(addr.checked_sub(1)?));
+        Some(match *self {
+            Self::Map { .. } => return None,
+            Self::Unmap { span, pieces } => {
+                Self::Unmap { span: part(span)?, pieces: pieces.below(addr) }
+            }
+            Self::Protect { span, prot, pieces } => {
+                Self::Protect { span: part(span)?, prot, pieces: pieces.below(addr) }
+            }
+            Self::Flags { span, set, clear, pieces } => {
+                Self::Flags { span: part(span)?, set, clear, pieces: pieces.below(addr) }
+            }
+            Self::Move { from, to, keep_source, pieces, replaced } => {
+                let from = part(from)?;
+                let to = Span::of(to.start(), from.len()?)?;
+                let (pieces, replaced) = (pieces.below(addr), replaced.below(to.end()?));
+                Self::Move { from, to, keep_source, pieces, replaced }
+            }
+        })
+    }
+}
+
 impl<F: Clone + PartialEq> Update<'_, F> {
     /// Acknowledges that the host has made the change below `addr`.
     ///
@@ -223,6 +250,15 @@ impl<'a, F> Pieces<'a, F> {
         ack: Option<&'a Ack<F>>,
     ) -> Self {
         Self { areas, geometry, first: range.start, end: range.end, ack }
+    }
+}
+
+#[cfg(all(feature = "exec", target_os = "linux"))]
+impl<F> Pieces<'_, F> {
+    /// Those below `addr`.
+    fn below(mut self, addr: u64) -> Self {
+        self.end = self.geometry.boundary_at(addr).min(self.end).max(self.first);
+        self
     }
 }
 

@@ -1,0 +1,51 @@
+//! Looking at memory without being killed by it.
+#![allow(unsafe_code, reason = "tests of real memory")]
+
+use super::FILE_PAGES;
+use std::fs::File;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::FileExt;
+
+pub const PAGE: u64 = 4096;
+
+/// The word at `addr`; nothing if it may not be read.
+///
+/// The kernel reads it for us, as of another process, and respects protections.
+pub fn read_word(addr: u64) -> Option<u64> {
+    let mut word = 0_u64;
+    let here = libc::iovec { iov_base: (&raw mut word).cast(), iov_len: 8 };
+    let there =
+        libc::iovec { iov_base: std::ptr::without_provenance_mut(addr as usize), iov_len: 8 };
+    // SAFETY: the kernel writes to `word` alone, and checks the other address.
+    let read = unsafe {
+        libc::process_vm_readv(libc::getpid(), &raw const here, 1, &raw const there, 1, 0)
+    };
+    (read == 8).then_some(word)
+}
+
+/// Writes a word to `addr`; whether it may be written.
+pub fn write_word(addr: u64, word: u64) -> bool {
+    let here = libc::iovec { iov_base: (&raw const word).cast_mut().cast(), iov_len: 8 };
+    let there =
+        libc::iovec { iov_base: std::ptr::without_provenance_mut(addr as usize), iov_len: 8 };
+    // SAFETY: the tests write to pages of their own reservation only.
+    let wrote = unsafe {
+        libc::process_vm_writev(libc::getpid(), &raw const here, 1, &raw const there, 1, 0)
+    };
+    wrote == 8
+}
+
+/// A file of `FILE_PAGES` pages, each of which begins with a word: `first`, and one
+/// more each.
+pub fn test_file(first: u64) -> File {
+    // SAFETY: the name is a string with a zero at its end.
+    let fd = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(fd >= 0, "memfd_create: {}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is new and nobody else's.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(FILE_PAGES * PAGE).unwrap();
+    for page in 0..FILE_PAGES {
+        file.write_all_at(&(first + page).to_ne_bytes(), page * PAGE).unwrap();
+    }
+    file
+}
