@@ -37,9 +37,7 @@ impl Segment {
         let same = shared == kernel.shared
             && match books.backing {
                 Backing::Anonymous => kernel.file.is_anonymous(),
-                Backing::File { file, offset } => {
-                    kernel.offset == offset && files.matches(file, kernel)
-                }
+                Backing::File { file, offset } => files.matches(file, offset, kernel),
                 Backing::Physical { addr } => kernel.offset == addr && !kernel.file.is_anonymous(),
                 Backing::Tag { .. } => false,
             };

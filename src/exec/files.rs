@@ -121,19 +121,24 @@ impl Files {
         self.known.get(&number)?.object
     }
 
-    /// Whether what the kernel shows can be the file with this number.
-    pub(super) fn matches(&mut self, number: u32, region: &KernelRegion) -> bool {
+    /// Whether what the kernel shows can be the file with this number, from `offset`
+    /// on.
+    pub(super) fn matches(&mut self, number: u32, offset: u64, region: &KernelRegion) -> bool {
         if region.file.is_anonymous() {
             return false;
         }
-        let Some(known) = self.known.get_mut(&number) else { return true };
+        let same_offset = region.offset == offset;
+        let Some(known) = self.known.get_mut(&number) else { return same_offset };
         match known.looks {
-            Looks::Like(shown) => shown == region.file,
+            Looks::Like(shown) => same_offset && shown == region.file,
             Looks::Unseen => {
-                known.looks = Looks::Like(region.file);
-                true
+                if same_offset {
+                    known.looks = Looks::Like(region.file);
+                }
+                same_offset
             }
-            Looks::Anyhow => true,
+            // A private view of /dev/zero, say, shows an offset of anonymous memory.
+            Looks::Anyhow => same_offset || !region.shared,
         }
     }
 

@@ -87,15 +87,15 @@ impl Executor {
     fn accept(&mut self, span: Span, left: &[KernelRegion], lost: &mut Vec<Span>) {
         let found: Vec<_> = segments(&self.space, span, left).collect();
         for segment in found {
-            match segment.kernel.filter(|kernel| !kernel.is_reserved()) {
-                Some(kernel) => self.adopt(KernelRegion { span: segment.span, ..kernel }, lost),
-                None => {
-                    if segment.kernel.is_none() {
-                        self.reservation.ground.fill(segment.span);
-                    }
-                    self.note_loss(segment.span, lost);
+            match segment.kernel {
+                Some(kernel) if !kernel.is_reserved() => {
+                    self.adopt(KernelRegion { span: segment.span, ..kernel }, lost);
+                    continue;
                 }
+                Some(_) => {}
+                None => self.reservation.ground.fill(segment.span),
             }
+            self.note_loss(segment.span, lost);
         }
     }
 

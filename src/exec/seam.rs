@@ -24,7 +24,7 @@ pub(super) use plan::{Failure, Plan, gate};
 mod plan {
     use super::super::sys;
     use super::{Errno, Span, Syscall};
-    use std::cell::RefCell;
+    use core::cell::RefCell;
 
     /// What happens instead of a call.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,8 @@ mod plan {
                     return None;
                 }
                 let (left, failure) = plan.fails.as_mut()?;
-                if plan.passes > 0 {
-                    plan.passes -= 1;
+                if let Some(passes) = plan.passes.checked_sub(1) {
+                    plan.passes = passes;
                     return None;
                 }
                 *left = left.checked_sub(1)?;
@@ -88,9 +88,9 @@ mod plan {
         match (failure, call) {
             (Failure::Lost, Syscall::Mmap | Syscall::Mremap) => sys::lose(span),
             (Failure::Half, Syscall::Mprotect | Syscall::Madvise | Syscall::Mlock) => {
-                let pages = span.len().unwrap() / 4096;
-                if let Some(half) = (pages / 2 * 4096).checked_sub(1) {
-                    make(Span::new(span.start(), span.start() + half).unwrap())?;
+                let half = span.len().map(|len| (len >> 1) & !0xfff);
+                if let Some(half) = half.and_then(|half| Span::of(span.start(), half)) {
+                    make(half)?;
                 }
             }
             _ => {}

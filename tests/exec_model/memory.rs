@@ -5,8 +5,13 @@ use super::FILE_PAGES;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 
 pub const PAGE: u64 = 4096;
+
+fn own_id() -> libc::pid_t {
+    libc::pid_t::try_from(std::process::id()).unwrap()
+}
 
 /// The word at `addr`; nothing if it may not be read.
 ///
@@ -17,9 +22,8 @@ pub fn read_word(addr: u64) -> Option<u64> {
     let there =
         libc::iovec { iov_base: std::ptr::without_provenance_mut(addr as usize), iov_len: 8 };
     // SAFETY: the kernel writes to `word` alone, and checks the other address.
-    let read = unsafe {
-        libc::process_vm_readv(libc::getpid(), &raw const here, 1, &raw const there, 1, 0)
-    };
+    let read =
+        unsafe { libc::process_vm_readv(own_id(), &raw const here, 1, &raw const there, 1, 0) };
     (read == 8).then_some(word)
 }
 
@@ -29,9 +33,8 @@ pub fn write_word(addr: u64, word: u64) -> bool {
     let there =
         libc::iovec { iov_base: std::ptr::without_provenance_mut(addr as usize), iov_len: 8 };
     // SAFETY: the tests write to pages of their own reservation only.
-    let wrote = unsafe {
-        libc::process_vm_writev(libc::getpid(), &raw const here, 1, &raw const there, 1, 0)
-    };
+    let wrote =
+        unsafe { libc::process_vm_writev(own_id(), &raw const here, 1, &raw const there, 1, 0) };
     wrote == 8
 }
 
@@ -48,4 +51,21 @@ pub fn test_file(first: u64) -> File {
         file.write_all_at(&(first + page).to_ne_bytes(), page * PAGE).unwrap();
     }
     file
+}
+
+const CHILD: &str = "ADDRSPACE_TEST_CHILD";
+
+/// Runs `body` in a process of its own: the test `name` of this very program.
+pub fn alone(name: &str, body: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some_and(|child| child == *name) {
+        return body();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, name)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
 }

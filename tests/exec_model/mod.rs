@@ -21,6 +21,8 @@ pub mod generate;
 mod memory;
 mod ops;
 
+#[allow(unused_imports, reason = "not every driver names all")]
+pub use memory::alone;
 pub use memory::{PAGE, read_word, test_file, write_word};
 #[allow(unused_imports, reason = "not every driver names all")]
 pub use ops::{Kind, Mem, Op, Target, Where};
