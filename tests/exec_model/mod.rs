@@ -189,6 +189,8 @@ pub struct World {
     /// Copies of the books and of the shadow, for `Op::Restore`.
     snapshot: Option<(AddrSpace, AddrSpace)>,
     pub files: Vec<File>,
+    /// Where the last `remap` went.
+    pub last_place: Option<u64>,
     /// The next word to write.
     next_word: u64,
 }
@@ -219,7 +221,15 @@ impl World {
         exec.observe(move |update| hearing.lock().unwrap().hear(&update));
         let shadow = AddrSpace::new(span.start(), span.len().unwrap(), PAGE).unwrap();
         let shadow = shadow.with_gaps(addrspace::Gaps::Owned);
-        Self { exec, model, shadow, snapshot: None, files, next_word: 0x1000_0000 }
+        Self {
+            exec,
+            model,
+            shadow,
+            snapshot: None,
+            files,
+            last_place: None,
+            next_word: 0x1000_0000,
+        }
     }
 
     pub fn start(&self) -> u64 {

@@ -125,6 +125,7 @@ impl World {
     }
 
     pub fn run(&mut self, op: &Op) -> Result<(), ExecError> {
+        self.last_place = None;
         match op.clone() {
             Op::Map { place, pages, mem } => self.map(place, pages, &mem),
             Op::Unmap { page, pages } => {
@@ -274,6 +275,7 @@ impl World {
         };
         let how = if keep_source { how.keep_source() } else { how };
         let got = self.exec.remap(addr, old, new, how)?;
+        self.last_place = Some(got.addr() as u64);
         let place = self.shadow.remap(addr, old, new, how, ignore).unwrap();
         assert_eq!(got.addr() as u64, place);
         if keep_source && old > 0 {
