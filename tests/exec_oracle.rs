@@ -168,6 +168,13 @@ fn step(world: &mut World, op: &Op, unmapped: &Mutex<Vec<Span>>) -> Option<(Vec<
         {
             return None;
         }
+        // - The kernel unmaps the new place of a duplicate first, and then finds that
+        //   its source was there.
+        Err(ExecError::Refused(Error::Overlap { .. }))
+            if matches!(op, Op::Remap { old: 0, .. }) =>
+        {
+            return None;
+        }
         // - It is not the guest's own doing what the executor has no way to do.
         Err(ExecError::Flags { .. } | ExecError::NeedsFile { .. }) => return None,
         Err(error) => error.errno(),
