@@ -64,10 +64,10 @@ pub(super) fn regions(span: Span) -> Result<Vec<KernelRegion>, Errno> {
 
 /// The first of what the kernel has in `span`, the whole of it.
 pub(super) fn first(span: Span) -> Option<Span> {
-    let region = regions(span).ok()?.first()?.span;
+    let start = regions(span).ok()?.first()?.span.start();
     // Looked at again without the cut.
-    let whole = regions(Span::new(0, region.last())?).ok()?.last()?.span;
-    Span::new(whole.start(), region.last())
+    let all = regions(Span::new(0, u64::MAX)?).ok()?;
+    all.iter().map(|region| region.span).find(|whole| whole.contains(start))
 }
 
 fn open(path: &str) -> Result<rustix::fd::OwnedFd, Errno> {
