@@ -580,6 +580,36 @@ fn the_kernel_has_the_options() {
 }
 
 #[test]
+fn large_pages_are_whole_or_refused() {
+    let (mut exec, start) = executor(64);
+    // SAFETY: the name is a string with a zero at its end.
+    let fd = unsafe { libc::memfd_create(c"large".as_ptr(), libc::MFD_HUGETLB) };
+    assert!(fd >= 0, "CANNOT RUN HERE: no large pages: {}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is new and nobody else's.
+    let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    let before = fs::read_to_string("/proc/self/maps").unwrap().matches("large").count();
+    for (page, pages) in [(0, 1), (1, 5)] {
+        let memory = Memory::file(RW, &file, 0).shared();
+        let refused = exec.map_at(start + page * PAGE, pages * PAGE, memory).unwrap_err();
+        assert_eq!(refused.errno(), libc::EINVAL, "{refused}");
+    }
+    assert_eq!(exec.verify().unwrap(), []);
+    assert_eq!(fs::read_to_string("/proc/self/maps").unwrap().matches("large").count(), before);
+}
+
+#[test]
+fn bits_that_reach_past_the_range_are_refused() {
+    let (mut exec, start) = executor(64);
+    exec.map_at(start, 4 * PAGE, Memory::anonymous(RW)).unwrap();
+    for bit in [1 << 24, 1 << 25] {
+        let prot = Prot::from_bits_retain(bit) | Prot::READ;
+        assert_eq!(exec.protect(start + PAGE, PAGE, prot).unwrap_err().errno(), libc::EINVAL);
+    }
+    assert_eq!(exec.space().regions().count(), 1);
+    assert_eq!(exec.verify().unwrap(), []);
+}
+
+#[test]
 fn restore_brings_mappings_back() {
     let (mut exec, start) = executor(64);
     let at = |page: u64| start + page * PAGE;

@@ -9,7 +9,7 @@ use super::mend::{About, Doubt, length};
 use super::publish::{Publisher, Reader};
 use super::relocate::{self, Move, Old, Stop};
 use super::reservation::Reservation;
-use super::sys::Ground;
+use super::sys::{Errno, Ground};
 use super::view;
 use crate::{
     AddrSpace, Backing, Error, Gaps, Limits, MapFlags, Mapping, OpError, Placement, Prot, Region,
@@ -95,6 +95,8 @@ struct New<'fd> {
     file: Option<BorrowedFd<'fd>>,
     options: Options,
     way: Way,
+    /// What its place and length have to be a multiple of.
+    granule: u64,
 }
 
 impl Executor {
@@ -416,11 +418,12 @@ impl Executor {
             listeners.tell(update);
             Ok(())
         });
-        let place = self.settle(made)?;
-        if place != addr && old_len != 0 {
-            self.note_unlocked(addr, old_len);
-        }
-        Ok(pointer(place))
+        let made = made.inspect(|place| {
+            if *place != addr && old_len != 0 {
+                note_unlocked(space, listeners, addr, old_len);
+            }
+        });
+        self.settle(made).map(pointer)
     }
 
     /// Drops the contents of the `len` bytes at `addr` (`MADV_DONTNEED`): anonymous
@@ -602,6 +605,7 @@ impl Executor {
     fn prepare<'fd>(&mut self, len: u64, memory: &Memory<'fd>) -> Result<New<'fd>, ExecError> {
         let Memory { prot, flags, source, options } = *memory;
         memory::check_flags(flags)?;
+        let mut granule = 1;
         let (backing, file, way) = match source {
             Source::Anonymous if !flags.contains(MapFlags::SHARED) => {
                 (Backing::Anonymous, None, Way::Direct)
@@ -616,10 +620,11 @@ impl Executor {
                 let refused = Refusal::of(Syscall::Fstat, whole(len));
                 let file = self.files.identify(fd, &self.space).map_err(refused)?;
                 let way = if file.safe { Way::Direct } else { Way::Scratch };
+                granule = file.granule;
                 (Backing::File { file: file.number, offset }, Some(fd), way)
             }
         };
-        Ok(New { mapping: Mapping { prot, flags, backing }, file, options, way })
+        Ok(New { mapping: Mapping { prot, flags, backing }, file, options, way, granule })
     }
 
     /// The pages of the `len` bytes at `addr`, or why there are none.
@@ -661,21 +666,6 @@ impl Executor {
                 Ok(())
             }
             Backing::Anonymous => Ok(()),
-        }
-    }
-
-    /// The kernel unlocks the old place of what moves and stays mapped there.
-    fn note_unlocked(&mut self, addr: u64, len: u64) {
-        let locked = |region: &Region<'_>| region.flags.contains(MapFlags::LOCKED);
-        let pieces = self.space.regions_in(addr, len).filter(locked);
-        let spans: Vec<Span> = pieces.map(|piece| piece.span).collect();
-        let Self { space, listeners, .. } = self;
-        for span in spans {
-            let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
-            // A whole piece, which was reserved for when it moved.
-            let _ = space.set_flags(span.start(), length(span), none, locked, |update| {
-                listeners.tell(update);
-            });
         }
     }
 
@@ -728,10 +718,23 @@ fn make(
     new: &New<'_>,
 ) -> Result<(), Doubt> {
     let Update::Map { region, .. } = update else { return Ok(()) };
+    if new.granule > 1 {
+        check_granule(region.span, new.granule)?;
+    }
     memory::put(ground, &region, new.file, new.options, new.way)
         .map_err(|refusal| refusal.doubt(region.span))?;
     listeners.tell(update);
     Ok(())
+}
+
+/// Refuses what the kernel would refuse, or round up, about large pages: its own
+/// rounding would map more than is asked for.
+fn check_granule(span: Span, granule: u64) -> Result<(), Doubt> {
+    let whole = |number: u64| number.is_multiple_of(granule);
+    if whole(span.start()) && whole(length(span)) {
+        return Ok(());
+    }
+    Err(Refusal::of(Syscall::Mmap, span)(Errno::INVAL).doubt(span))
 }
 
 /// Makes an `Unmap`: the span is reserved again.
@@ -766,6 +769,20 @@ fn flag(update: Update<'_>, ground: &mut Ground, listeners: &mut Listeners) -> R
         .map_err(|refusal| Doubt { refusal, about: About::Flags(span) })?;
     listeners.tell(update);
     Ok(())
+}
+
+/// Notes that the kernel has unlocked what moved and stays mapped at its old place.
+fn note_unlocked(space: &mut AddrSpace, listeners: &mut Listeners, addr: u64, len: u64) {
+    let locked = |region: &Region<'_>| region.flags.contains(MapFlags::LOCKED);
+    let pieces = space.regions_in(addr, len).filter(locked);
+    let spans: Vec<Span> = pieces.map(|piece| piece.span).collect();
+    for span in spans {
+        let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
+        // A whole piece, which was reserved for when it moved.
+        let _ = space.set_flags(span.start(), length(span), none, locked, |update| {
+            listeners.tell(update);
+        });
+    }
 }
 
 /// Refuses to change flags that belong to a mapping for good.

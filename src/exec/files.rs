@@ -50,6 +50,7 @@ struct System {
     safe: bool,
     /// Its files have one device number wherever one looks.
     plain: bool,
+    granule: u64,
 }
 
 /// A file that is to be mapped.
@@ -58,6 +59,8 @@ pub(super) struct Identity {
     pub(super) number: u32,
     /// Whether `MAP_FIXED` with it can do no harm.
     pub(super) safe: bool,
+    /// The size of its pages if they are large, else 1.
+    pub(super) granule: u64,
 }
 
 /// How many may be known before the first sweep.
@@ -88,7 +91,7 @@ impl Files {
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let system = if regular { self.system(file, device) } else { System::UNKNOWN };
         if let Some(&number) = self.numbers.get(&(device, inode)) {
-            return Ok(Identity { number, safe: system.safe });
+            return Ok(Identity { number, safe: system.safe, granule: system.granule });
         }
         let looks = match (regular, system.plain) {
             (true, true) => {
@@ -99,7 +102,7 @@ impl Files {
         };
         let number = self.number(Known { looks, object: None }, books);
         self.numbers.insert((device, inode), number);
-        Ok(Identity { number, safe: system.safe })
+        Ok(Identity { number, safe: system.safe, granule: system.granule })
     }
 
     /// A number for shared anonymous memory of `len` bytes.
@@ -182,7 +185,7 @@ impl Files {
 
     fn system(&mut self, file: BorrowedFd<'_>, device: u64) -> System {
         *self.systems.entry(device).or_insert_with(|| match fs::fstatfs(file) {
-            Ok(stat) => System::of(stat.f_type),
+            Ok(stat) => System::of(stat.f_type, stat.f_bsize),
             Err(_) => System::UNKNOWN,
         })
     }
@@ -197,20 +200,22 @@ fn mapped(books: &AddrSpace) -> impl Iterator<Item = u32> {
 }
 
 impl System {
-    const UNKNOWN: Self = Self { safe: false, plain: false };
+    const UNKNOWN: Self = Self { safe: false, plain: false, granule: 1 };
 
-    /// By the magic number of `statfs(2)`.
-    fn of(magic: impl TryInto<u64>) -> Self {
+    /// By the magic number and the size of a block of `statfs(2)`.
+    fn of(magic: impl TryInto<u64>, block: impl TryInto<u64>) -> Self {
         // ext2 to ext4, tmpfs (memfd too), ramfs, xfs, f2fs, squashfs, erofs.
         const PLAIN: [u64; 7] =
             [0xef53, 0x0102_1994, 0x8584_58f6, 0x5846_5342, 0xf2f5_2010, 0x7371_7368, 0xe0f5_e1e2];
         /// Each of its subvolumes has a device number of its own in `fstat`.
         const BTRFS: u64 = 0x9123_683e;
+        const HUGETLBFS: u64 = 0x9584_58f6;
         // The number may be sign-extended from 32 bits.
         let Ok(magic) = magic.try_into() else { return Self::UNKNOWN };
         let magic = magic & 0xffff_ffff;
         let plain = PLAIN.contains(&magic);
-        Self { safe: plain || magic == BTRFS, plain }
+        let granule = if magic == HUGETLBFS { block.try_into().unwrap_or(1) } else { 1 };
+        Self { safe: plain || magic == BTRFS, plain, granule }
     }
 }
 

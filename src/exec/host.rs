@@ -2,7 +2,7 @@
 
 use super::error::{ExecError, Refusal, Syscall};
 use super::memory::{self, Options, Way};
-use super::relocate::{self, Move, Old};
+use super::relocate::{self, Move, Old, Stop};
 use super::sys::{Errno, Ground};
 use super::view;
 use crate::{
@@ -52,7 +52,7 @@ impl Host {
     }
 
     /// Makes one change; `file` is the file of a new mapping of one, or the device
-    /// of physical memory.
+    /// of physical memory. A file mapping that grows in place is a new mapping.
     ///
     /// # Errors
     ///
@@ -202,21 +202,19 @@ impl Host {
         let shared = pieces.iter().all(|piece| piece.is_shared());
         let made = if keep_source && shared {
             relocate::duplicate(&mut self.ground, from, to)
+                .map_err(|refusal| Stop { refusal, upto: from.start() })
         } else {
             let page = super::reservation::system_page().bytes();
             relocate::travel(&mut self.ground, update, journey, page, Old::Freed)
-                .map_err(|stop| stop.refusal)
         };
-        made.map_err(|refusal| {
-            // Where something has arrived there is no claim left.
-            let free: Vec<Span> = claims
-                .into_iter()
-                .filter(|claim| {
-                    let here = view::regions(*claim).unwrap_or_default();
-                    here.iter().all(view::KernelRegion::is_reserved)
-                })
-                .collect();
-            self.give_back(&free);
+        made.map_err(|Stop { refusal, upto }| {
+            // Below where something has arrived there is no claim left.
+            let arrived = to.start().saturating_add(upto.saturating_sub(from.start()));
+            let left = claims
+                .iter()
+                .filter_map(|claim| Span::new(claim.start().max(arrived), claim.last()))
+                .collect::<Vec<_>>();
+            self.give_back(&left);
             refusal.into()
         })
     }

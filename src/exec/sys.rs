@@ -223,6 +223,11 @@ impl Ground {
     #[inline]
     pub(super) fn protect(&mut self, span: Span, prot: Prot) -> Result<(), Errno> {
         self.admit(span)?;
+        // With these the kernel would change pages outside of the span.
+        let growing = MprotectFlags::GROWSDOWN | MprotectFlags::GROWSUP;
+        if prot.bits() & growing.bits() != 0 {
+            return Err(Errno::INVAL);
+        }
         seam::gate(Syscall::Mprotect, span, |span| {
             let (start, len) = raw(span)?;
             // SAFETY: the span is ours to change, and no reference points into it.
