@@ -4,6 +4,8 @@
 #![allow(
     unsafe_code,
     clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,

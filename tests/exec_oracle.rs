@@ -4,6 +4,8 @@
 #![allow(
     unsafe_code,
     clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,
@@ -140,6 +142,26 @@ fn runs(world: &World, addr: u64, len: u64) -> Vec<Span> {
     runs
 }
 
+/// Why a refusal is none that the kernel would have to share.
+fn left_out(op: &Op, error: &ExecError) -> Option<&'static str> {
+    let in_place = matches!(op, Op::Remap { target: Target::InPlace, .. });
+    match (op, error) {
+        (_, ExecError::Refused(Error::OutOfBounds { .. } | Error::BadDestination { .. })) => {
+            Some("the reservation ends where other memory begins")
+        }
+        (_, ExecError::Refused(Error::NoRoom { .. })) if !in_place => {
+            Some("the kernel looks for a place outside of the reservation, too")
+        }
+        (_, ExecError::PastObject { .. }) => {
+            Some("the kernel lets shared memory grow past its end, for a bus error there")
+        }
+        (Op::Remap { old: 0, .. }, ExecError::Refused(Error::Overlap { .. })) => {
+            Some("the kernel unmaps where a duplicate goes and finds that this was its source")
+        }
+        _ => None,
+    }
+}
+
 /// Runs one operation on the executor and says what it is in plain calls; nothing if
 /// the two are not to be compared.
 fn step(world: &mut World, op: &Op, unmapped: &Mutex<Vec<Span>>) -> Option<(Vec<Plain>, i32)> {
@@ -154,29 +176,7 @@ fn step(world: &mut World, op: &Op, unmapped: &Mutex<Vec<Span>>) -> Option<(Vec<
     let at = |page: u64| world.start() + page * PAGE;
     let answer = match &result {
         Ok(()) => 0,
-        // Rules, each with its reason:
-        // - The reservation ends where other memory begins.
-        Err(ExecError::Refused(Error::OutOfBounds { .. } | Error::BadDestination { .. })) => {
-            return None;
-        }
-        // - The kernel lets shared anonymous memory grow past its end; a touch there
-        //   is a bus error.
-        Err(ExecError::PastObject { .. }) => return None,
-        // - The kernel may look for a place outside of the reservation.
-        Err(ExecError::Refused(Error::NoRoom { .. }))
-            if !matches!(op, Op::Remap { target: Target::InPlace, .. }) =>
-        {
-            return None;
-        }
-        // - The kernel unmaps the new place of a duplicate first, and then finds that
-        //   its source was there.
-        Err(ExecError::Refused(Error::Overlap { .. }))
-            if matches!(op, Op::Remap { old: 0, .. }) =>
-        {
-            return None;
-        }
-        // - It is not the guest's own doing what the executor has no way to do.
-        Err(ExecError::Flags { .. } | ExecError::NeedsFile { .. }) => return None,
+        Err(error) if left_out(op, error).is_some() => return None,
         Err(error) => error.errno(),
     };
     let calls = match *op {
@@ -212,9 +212,8 @@ fn step(world: &mut World, op: &Op, unmapped: &Mutex<Vec<Span>>) -> Option<(Vec<
                 (Target::At(page), _) => (fixed | keep, at(page)),
                 (_, Some(place)) if place != addr => (fixed | keep, place),
                 // Of a duplicate the kernel says what it says to any that may not move.
-                (Target::InPlace, _) => (keep, 0),
-                (Target::Anywhere, Some(_)) => (keep, 0),
                 (Target::Anywhere, None) => return None,
+                (Target::InPlace | Target::Anywhere, _) => (keep, 0),
             };
             vec![Plain::Remap { addr, old, new, flags, to }]
         }
