@@ -204,6 +204,16 @@ fn a_device_whose_mmap_fails() {
         assert_eq!(kernel(&wrong.unwrap_err()), (Syscall::Mmap, libc::EINVAL, 0));
         assert_eq!(read_word(start + PAGE), Some(7), "nothing is lost by way of scratch");
         agree(&mut exec);
+        let mapped = || fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let before = mapped();
+        for _ in 0..1000 {
+            let memory = Memory::file(Prot::READ, &device, 0).shared();
+            exec.map_at(start + PAGE, 4 * PAGE, memory).unwrap_err();
+            let fine = Memory::file(Prot::READ, &device, 0).shared();
+            exec.map_at(start + 20 * PAGE, 2 * PAGE, fine).unwrap();
+        }
+        assert!(mapped() < before + 20, "nothing is left at the scratch address");
+        exec.unmap(start + 20 * PAGE, 2 * PAGE).unwrap();
         // SAFETY: the pages are ours, and nobody holds a reference into them.
         let plain = unsafe {
             let there =

@@ -2,7 +2,7 @@
 
 use super::super::error::Syscall;
 use super::super::seam::{Failure, Plan};
-use super::exec_model::{Mem, Op, PAGE, Target, Where, World};
+use super::exec_model::{Mem, Op, PAGE, Target, Where, World, alone};
 use crate::{ExecError, MapFlags, Prot, Reservation, Span};
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
@@ -102,6 +102,18 @@ fn run(world: &mut World, op: &Op, plan: Plan) -> (Result<(), ExecError>, Vec<(S
 
 #[test]
 fn every_call_of_every_operation_is_refused() {
+    // In a process of its own, so that what leaks can be counted.
+    alone("exec::tests::refusals::every_call_of_every_operation_is_refused", || {
+        let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        drop(furnished());
+        let before = mapped();
+        refuse_all();
+        let after = mapped();
+        assert!(after < before + 20, "{before} mappings of the process, then {after}");
+    });
+}
+
+fn refuse_all() {
     let mut refused = 0;
     for (name, op) in operations() {
         let mut world = furnished();
