@@ -76,12 +76,11 @@ impl Image {
             }
             let broken = |what| ImageError::Segment { nth, what };
             let mut segment = segment(&header, bytes.len(), page).map_err(broken)?;
-            let free_from = match segments.last() {
-                Some(last) => last.at.saturating_add(last.len),
-                None => {
-                    base = segment.at;
-                    0
-                }
+            let free_from = if let Some(last) = segments.last() {
+                last.at.saturating_add(last.len)
+            } else {
+                base = segment.at;
+                0
             };
             segment.at = segment
                 .at

@@ -61,12 +61,11 @@ pub(crate) fn play(
 ) -> Result<bool, Trouble> {
     // Input first: whatever is wrong with it is found before anything happens.
     let recording = record(&wish.trace).map_err(about(wish.trace.display()))?;
-    let (name, file) = match &wish.image {
-        Some(path) => (path.display().to_string(), read(path).map_err(about(path.display()))?),
-        None => {
-            let built = build::build().map_err(Trouble::Input)?;
-            (format!("a program that {} has just built", built.by), built.bytes)
-        }
+    let (name, file) = if let Some(path) = &wish.image {
+        (path.display().to_string(), read(path).map_err(about(path.display()))?)
+    } else {
+        let built = build::build().map_err(Trouble::Input)?;
+        (format!("a program that {} has just built", built.by), built.bytes)
     };
 
     let mut exec = reserve().map_err(about("no guest"))?;
