@@ -3,6 +3,7 @@
 use core::mem::needs_drop;
 
 use super::node::{Doomed, Edit, Full, Leaf, NIL, UNUSED};
+use super::spot::Spot;
 use super::tree::Tree;
 
 /// Does something to the leaf of the last `seek`, of whichever kind it is.
@@ -32,6 +33,35 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// panics.
     #[inline]
     pub(super) fn cut(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+        let spot = self.aim(start, end);
+        self.cut_at(spot, start, end, dup);
+    }
+
+    /// The same where the spot is known.
+    #[inline]
+    pub(super) fn cut_at(
+        &mut self,
+        spot: Spot,
+        start: u64,
+        end: u64,
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) {
+        if let Some(slots) = spot.slots
+            && (slots.count() <= 1 || !needs_drop::<V>())
+        {
+            // Dropped at the end, when the tree is whole.
+            let mut doomed: Doomed<V> = [None, None];
+            let cut = on_leaf!(self, leaf => leaf.cut(slots, (start, end), dup, &mut doomed));
+            if let Ok(edit) = cut {
+                return self.settle(edit);
+            }
+        }
+        self.cut_wide(start, end, dup);
+    }
+
+    /// The same, leaf by leaf.
+    #[inline(never)]
+    fn cut_wide(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
         let mut cut = |tree: &mut Self| tree.cut_ranges(start, end, dup);
         if needs_drop::<V>() { to_the_end(self, cut) } else { cut(self) }
     }
@@ -45,7 +75,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             let limit = self.seek(key);
             // Dropped at the end of the step, when the tree is whole.
             let mut doomed: Doomed<V> = [None, None];
-            let cut = on_leaf!(self, leaf => leaf.cut(start, end, dup, &mut doomed));
+            let cut = on_leaf!(self, leaf => {
+                leaf.cut(leaf.slots(start, end), (start, end), dup, &mut doomed)
+            });
             let Ok(edit) = cut else {
                 self.make_room(key);
                 continue;
@@ -106,9 +138,49 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     where
         V: PartialEq,
     {
-        if start >= end {
-            return;
+        if start < end {
+            let spot = self.aim(start, end);
+            self.put_at(spot, start, end, val, dup);
         }
+    }
+
+    /// The same where the spot is known.
+    #[inline]
+    pub(super) fn put_at(
+        &mut self,
+        spot: Spot,
+        start: u64,
+        end: u64,
+        val: V,
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) where
+        V: PartialEq,
+    {
+        let mut val = Some(val);
+        if let Some(slots) = spot.slots
+            && (slots.count() == 0 || !needs_drop::<V>())
+            && !self.joins_beyond(slots, start, end, val.as_ref())
+        {
+            // Dropped at the end, when the tree is whole.
+            let mut doomed: Doomed<V> = [None, None];
+            let put = on_leaf!(self, leaf => {
+                leaf.put(slots, (start, end), &mut val, dup, &mut doomed)
+            });
+            if let Ok(edit) = put {
+                return self.settle(edit);
+            }
+        }
+        if let Some(val) = val {
+            self.put_wide(start, end, val, dup);
+        }
+    }
+
+    /// The same, whatever other leaves it touches.
+    #[inline(never)]
+    fn put_wide(&mut self, start: u64, end: u64, val: V, dup: &mut impl FnMut(u64, &V) -> V)
+    where
+        V: PartialEq,
+    {
         if needs_drop::<V>() && self.covers_whole_range(start, end) {
             let put = Put { tree: self, start, end, val: Some(val), dup };
             return put.tree.cut_ranges(start, end, put.dup);
@@ -142,7 +214,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                     continue;
                 }
             }
-            let put = on_leaf!(self, leaf => leaf.put(start, end, &mut val, dup, &mut doomed));
+            let put = on_leaf!(self, leaf => {
+                leaf.put(leaf.slots(start, end), (start, end), &mut val, dup, &mut doomed)
+            });
             match put {
                 Ok(edit) => {
                     self.settle(edit);
@@ -194,10 +268,13 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.seek(start)
     }
 
-    /// Isolates the pieces of `start..end`, lets `change` change their values,
-    /// and joins what has become equal, also when `change` panics.
-    pub(super) fn update(
+    /// Isolates the pieces of `start..end`, which lies at `spot`, lets `change`
+    /// change their values, and joins what has become equal, also when `change`
+    /// panics.
+    #[inline]
+    pub(super) fn update_at(
         &mut self,
+        spot: Spot,
         start: u64,
         end: u64,
         mut change: impl FnMut(u64, u64, &mut V),
@@ -205,33 +282,68 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     ) where
         V: PartialEq,
     {
-        /// Joins what is equal when it is dropped.
-        struct Joined<'a, V: PartialEq, const S: usize, const L: usize, const I: usize> {
-            tree: &'a mut Tree<V, S, L, I>,
-            start: u64,
-            end: u64,
-        }
-        impl<V: PartialEq, const S: usize, const L: usize, const I: usize> Drop for Joined<'_, V, S, L, I> {
-            fn drop(&mut self) {
-                self.tree.merge(self.start, self.end);
+        if let Some(slots) = spot.slots
+            && slots.count() <= 1
+        {
+            if slots.count() == 0 {
+                return;
+            }
+            let isolated = on_leaf!(self, leaf => leaf.isolate_slots(slots, (start, end), dup));
+            if let Ok((slots, grew)) = isolated {
+                self.len += grew;
+                let joined = Joined { tree: self, at: Some(slots.from), start, end };
+                on_leaf!(joined.tree, leaf => leaf.change_slot(slots.from, &mut change));
+                return;
             }
         }
+        self.update_wide(start, end, &mut change, dup);
+    }
 
+    /// The same, leaf by leaf.
+    #[inline(never)]
+    fn update_wide(
+        &mut self,
+        start: u64,
+        end: u64,
+        change: &mut impl FnMut(u64, u64, &mut V),
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) where
+        V: PartialEq,
+    {
         if start >= end || self.len == 0 {
             return;
         }
-        let joined = Joined { tree: self, start, end };
+        let joined = Joined { tree: self, at: None, start, end };
         let mut limit = joined.tree.isolate(start, end, dup);
-        on_leaf!(joined.tree, leaf => leaf.change(start, end, &mut change));
+        on_leaf!(joined.tree, leaf => leaf.change(start, end, change));
         let mut leaf = joined.tree.path.leaf;
         while limit < end {
             leaf = joined.tree.leaves[leaf].next;
-            joined.tree.leaves[leaf].change(start, end, &mut change);
+            joined.tree.leaves[leaf].change(start, end, change);
             limit = match joined.tree.leaves[leaf].next {
                 NIL => UNUSED,
                 next => joined.tree.leaves[next].starts[0],
             };
         }
+    }
+
+    /// Joins the range in slot `at` of the finger's leaf with equal neighbours.
+    #[inline]
+    fn merge_slot(&mut self, at: usize, start: u64, end: u64)
+    where
+        V: PartialEq,
+    {
+        // A neighbour in another leaf that may be one to join.
+        if self.height > 0 {
+            let leaf = &self.leaves[self.path.leaf];
+            let first = at == 0 && leaf.prev != NIL && self.leaves[leaf.prev].last_end() == start;
+            if first || (at + 1 == leaf.len && self.path.limit == end) {
+                return self.merge(start, end);
+            }
+        }
+        let mut doomed: Doomed<V> = [None, None];
+        let grew = on_leaf!(self, leaf => leaf.merge_around(at, &mut doomed));
+        self.resize(grew);
     }
 
     /// Joins equal ranges that touch at or between `start` and `end`.
@@ -292,6 +404,25 @@ fn to_the_end<T>(tree: &mut T, step: impl FnMut(&mut T)) {
     let mut again = Again(tree, step);
     (again.1)(again.0);
     core::mem::forget(again);
+}
+
+/// Joins what is equal when it is dropped, after a change of `start..end`; if that
+/// is one range, it is in slot `at` of the finger's leaf.
+struct Joined<'a, V: PartialEq, const S: usize, const L: usize, const I: usize> {
+    tree: &'a mut Tree<V, S, L, I>,
+    at: Option<usize>,
+    start: u64,
+    end: u64,
+}
+
+impl<V: PartialEq, const S: usize, const L: usize, const I: usize> Drop for Joined<'_, V, S, L, I> {
+    #[inline]
+    fn drop(&mut self) {
+        match self.at {
+            Some(at) => self.tree.merge_slot(at, self.start, self.end),
+            None => self.tree.merge(self.start, self.end),
+        }
+    }
 }
 
 /// A value on its way in: put when this is dropped, over a range then free.

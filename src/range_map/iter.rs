@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::node::NIL;
+use super::spot::Spot;
 use super::tree::Tree;
 use super::{Key, RangeMap};
 
@@ -200,6 +201,15 @@ entries! {
 impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Overlapping<'a, K, V, S, L, I> {
     pub(super) fn new(tree: &'a Tree<V, S, L, I>, start: u64, end: u64) -> Self {
         Overlapping { walk: Walk::overlapping(tree, start, end), state: (), keys: PhantomData }
+    }
+
+    /// The same where the spot of the range is known.
+    #[inline]
+    pub(super) fn at(tree: &'a Tree<V, S, L, I>, spot: Spot, start: u64, end: u64) -> Self {
+        let Some(slots) = spot.slots else { return Self::new(tree, start, end) };
+        let leaf = tree.aimed_leaf();
+        let ends = (slots.count() > 0).then(|| ((leaf, slots.from), (leaf, slots.to - 1)));
+        Overlapping { walk: Walk { tree, ends }, state: (), keys: PhantomData }
     }
 
     #[inline]

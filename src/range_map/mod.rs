@@ -21,6 +21,7 @@ mod key;
 mod node;
 mod search;
 mod shape;
+mod spot;
 mod tree;
 
 use alloc::collections::TryReserveError;
@@ -32,6 +33,7 @@ pub use iter::{Gaps, IntoIter, Iter, Overlapping, Pieces};
 pub use key::Key;
 
 use search::Grid;
+pub(crate) use spot::{Extent, Spot};
 use tree::Tree;
 
 /// A map from ranges of integer keys to values, which joins equal neighbours.
@@ -454,6 +456,36 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
         let (start, end) = indices(&range);
         if start >= end { Ok(()) } else { self.tree.try_reserve_edit(start, end) }
     }
+
+    /// The same for an edit that does no more than `extent` says; tells where the
+    /// range, which is not empty, lies.
+    #[inline]
+    pub(crate) fn try_reserve(
+        &mut self,
+        range: &Range<K>,
+        extent: Extent,
+    ) -> Result<Spot, TryReserveError> {
+        let (start, end) = indices(range);
+        self.tree.try_reserve(start, end, extent)
+    }
+
+    /// Where `range` lies, for an edit of it.
+    #[inline]
+    pub(crate) fn spot(&mut self, range: &Range<K>) -> Spot {
+        let (start, end) = indices(range);
+        self.tree.aim(start, end)
+    }
+
+    /// Like [`overlapping`](Self::overlapping) for a range whose spot is known.
+    #[inline]
+    pub(crate) fn overlapping_at(
+        &self,
+        spot: Spot,
+        range: &Range<K>,
+    ) -> Overlapping<'_, K, V, S, L, I> {
+        let (start, end) = indices(range);
+        Overlapping::at(&self.tree, spot, start, end)
+    }
 }
 
 impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usize>
@@ -586,14 +618,17 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     ///
     /// `dup` is called at most once with the start of `range`, if a range is cut
     /// there, and then at most once with its end.
-    pub(crate) fn update_with(
+    #[inline]
+    pub(crate) fn update_at(
         &mut self,
-        range: Range<K>,
+        spot: Spot,
+        range: &Range<K>,
         mut change: impl FnMut(Range<K>, &mut V),
         mut dup: impl FnMut(K, &V) -> V,
     ) {
-        let (start, end) = indices(&range);
-        self.tree.update(
+        let (start, end) = indices(range);
+        self.tree.update_at(
+            spot,
             start,
             end,
             |start, end, val| change(K::from_index(start)..K::from_index(end), val),
@@ -604,21 +639,52 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// Like [`insert`](Self::insert), displaced values dropped, with `dup` in
     /// place of `clone`: called at most once, with the start of `range`, if one
     /// range reaches past both ends of it.
-    pub(crate) fn insert_with(
+    #[inline]
+    pub(crate) fn insert_at(
         &mut self,
-        range: Range<K>,
+        spot: Spot,
+        range: &Range<K>,
         value: V,
         mut dup: impl FnMut(K, &V) -> V,
     ) {
-        let (start, end) = indices(&range);
-        self.tree.put(start, end, value, &mut |key, val| dup(K::from_index(key), val));
+        let (start, end) = indices(range);
+        self.tree.put_at(spot, start, end, value, &mut |key, val| dup(K::from_index(key), val));
     }
 
     /// Like [`remove`](Self::remove), displaced values dropped, with `dup` in
-    /// place of `clone`, as in [`insert_with`](Self::insert_with).
-    pub(crate) fn remove_with(&mut self, range: Range<K>, mut dup: impl FnMut(K, &V) -> V) {
-        let (start, end) = indices(&range);
-        self.tree.cut(start, end, &mut |key, val| dup(K::from_index(key), val));
+    /// place of `clone`, as in [`insert_at`](Self::insert_at).
+    #[inline]
+    pub(crate) fn remove_at(
+        &mut self,
+        spot: Spot,
+        range: &Range<K>,
+        mut dup: impl FnMut(K, &V) -> V,
+    ) {
+        let (start, end) = indices(range);
+        self.tree.cut_at(spot, start, end, &mut |key, val| dup(K::from_index(key), val));
+    }
+
+    /// [`update_at`](Self::update_at) wherever `range` lies.
+    pub(crate) fn update_with(
+        &mut self,
+        range: Range<K>,
+        change: impl FnMut(Range<K>, &mut V),
+        dup: impl FnMut(K, &V) -> V,
+    ) {
+        let spot = self.spot(&range);
+        self.update_at(spot, &range, change, dup);
+    }
+
+    /// [`insert_at`](Self::insert_at) wherever `range` lies.
+    pub(crate) fn insert_with(&mut self, range: Range<K>, value: V, dup: impl FnMut(K, &V) -> V) {
+        let spot = self.spot(&range);
+        self.insert_at(spot, &range, value, dup);
+    }
+
+    /// [`remove_at`](Self::remove_at) wherever `range` lies.
+    pub(crate) fn remove_with(&mut self, range: Range<K>, dup: impl FnMut(K, &V) -> V) {
+        let spot = self.spot(&range);
+        self.remove_at(spot, &range, dup);
     }
 }
 

@@ -63,6 +63,21 @@ impl Edit {
     pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0 };
 }
 
+/// The slots of a leaf whose ranges overlap a range of keys; if none does, both
+/// are where such a range would go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Slots {
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+impl Slots {
+    #[inline]
+    pub(super) const fn count(self) -> usize {
+        self.to - self.from
+    }
+}
+
 /// Values that an edit displaced, to be dropped when the tree is whole again.
 pub(super) type Doomed<V> = [Option<V>; 2];
 
@@ -101,6 +116,19 @@ impl<V, const N: usize> Leaf<V, N> {
         rank(&self.starts, key)
     }
 
+    /// The slots of the ranges that overlap `start..end`, which is not empty.
+    #[inline]
+    pub(super) fn slots(&self, start: u64, end: u64) -> Slots {
+        let below = self.rank(start + 1);
+        let from = below - usize::from(below > 0 && self.ends[below - 1] > start);
+        // Few, as a rule; unused slots start at or behind every end.
+        let mut to = below;
+        while to < N && self.starts[to] < end {
+            to += 1;
+        }
+        Slots { from, to }
+    }
+
     /// The length, in a form that lets the compiler see that it bounds the arrays.
     #[inline]
     pub(super) fn live(&self) -> usize {
@@ -115,6 +143,11 @@ impl<V, const N: usize> Leaf<V, N> {
     #[inline]
     fn gap_before(&self, at: usize) -> u64 {
         if at == 0 || at >= self.live() { 0 } else { self.starts[at] - self.ends[at - 1] }
+    }
+
+    /// The largest of the gaps before the slots `from` to `to`.
+    fn gaps_before(&self, from: usize, to: usize) -> u64 {
+        (from..=to).fold(0, |max, at| max.max(self.gap_before(at)))
     }
 
     pub(super) fn max_gap(&self) -> u64 {
@@ -206,6 +239,13 @@ impl<V, const N: usize> Leaf<V, N> {
         }
     }
 
+    /// Calls `change` for the range in slot `at`.
+    #[inline]
+    pub(super) fn change_slot(&mut self, at: usize, change: &mut impl FnMut(u64, u64, &mut V)) {
+        let val = self.vals[at].as_mut().expect("live slots hold a value");
+        change(self.starts[at], self.ends[at], val);
+    }
+
     /// Joins equal neighbours that touch at or between `start` and `end`; where
     /// values need a drop, one pair per call.
     ///
@@ -286,6 +326,74 @@ impl<V, const N: usize> Leaf<V, N> {
         self.len = from;
     }
 
+    /// Cuts the outermost ranges in `slots` in two at `start` and `end`, where they
+    /// reach past those; answers which slots then hold what lies between, and by
+    /// how many ranges the leaf grew.
+    ///
+    /// This changes no gap and neither edge of the leaf.
+    #[inline]
+    pub(super) fn isolate_slots(
+        &mut self,
+        Slots { from, to }: Slots,
+        (start, end): (u64, u64),
+        dup: &mut impl FnMut(u64, &V) -> V,
+    ) -> Result<(Slots, usize), Full> {
+        let cut_left = from < to && self.starts[from] < start;
+        let cut_right = from < to && self.ends[to - 1] > end;
+        let (below, above) = (usize::from(cut_left), usize::from(cut_right));
+        if self.live() + below + above > N {
+            return Err(Full);
+        }
+        // Both copies first: one that panics finds the leaf unchanged.
+        let left = cut_left.then(|| dup(start, self.val(from)));
+        let right = cut_right.then(|| dup(end, self.val(to - 1)));
+        if right.is_some() {
+            let tail = core::mem::replace(&mut self.ends[to - 1], end);
+            self.open(to, 1);
+            (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
+        }
+        if left.is_some() {
+            let head = core::mem::replace(&mut self.starts[from], start);
+            self.open(from, 1);
+            (self.starts[from], self.ends[from], self.vals[from]) = (head, start, left);
+        }
+        Ok((Slots { from: from + below, to: to + below }, below + above))
+    }
+
+    /// Joins the range in slot `at` with its neighbours where they touch and are
+    /// equal, and answers by how many ranges the leaf grew.
+    ///
+    /// This changes no gap and neither edge of the leaf.
+    #[inline]
+    pub(super) fn merge_around(&mut self, at: usize, doomed: &mut Doomed<V>) -> isize
+    where
+        V: PartialEq,
+    {
+        // All comparisons first: one that panics finds the leaf unchanged.
+        let (mut first, mut last) = (at, at);
+        if at > 0 && self.ends[at - 1] == self.starts[at] && self.val(at - 1) == self.val(at) {
+            first -= 1;
+        }
+        let next = at + 1;
+        if next < self.live()
+            && self.starts[next] == self.ends[at]
+            && self.val(next) == self.val(at)
+        {
+            last += 1;
+        }
+        if first == last {
+            return 0;
+        }
+        self.ends[first] = self.ends[last];
+        if needs_drop::<V>() {
+            for (doomed, val) in doomed.iter_mut().zip(&mut self.vals[first + 1..=last]) {
+                *doomed = val.take();
+            }
+        }
+        self.close(first + 1, last + 1);
+        -(last - first).cast_signed()
+    }
+
     /// Cuts the ranges around `start` and around `end`, if there are any, in two
     /// there, once if the two are the same, and answers by how many ranges the leaf grew.
     ///
@@ -321,69 +429,69 @@ impl<V, const N: usize> Leaf<V, N> {
         Ok(grew)
     }
 
-    /// Removes `start..end` as far as it is covered here.
+    /// Removes `start..end`, which overlaps the ranges in `slots`.
     ///
     /// Where values need a drop, at most one range disappears per call; the
     /// caller calls again until nothing is left.
+    #[inline]
     pub(super) fn cut(
         &mut self,
-        start: u64,
-        end: u64,
+        slots: Slots,
+        (start, end): (u64, u64),
         dup: &mut impl FnMut(u64, &V) -> V,
         doomed: &mut Doomed<V>,
     ) -> Result<Edit, Full> {
-        let mut at = self.rank(start);
-        if at > 0 && self.ends[at - 1] > end {
+        let Slots { mut from, mut to } = slots;
+        if from == to {
+            return Ok(Edit::NOTHING);
+        }
+        let trim_left = self.starts[from] < start;
+        let trim_right = self.ends[to - 1] > end;
+        if trim_left && trim_right && slots.count() == 1 {
             // [---v---)  becomes  [-v)  [-v)
             if self.live() == N {
                 return Err(Full);
             }
-            let tail = self.ends[at - 1];
-            let val = dup(start, self.val(at - 1));
-            self.ends[at - 1] = start;
-            self.open(at, 1);
-            self.set(at, end, tail, val);
+            let val = dup(start, self.val(from));
+            let tail = core::mem::replace(&mut self.ends[from], start);
+            self.open(to, 1);
+            self.set(to, end, tail, val);
             return Ok(Edit { grew: 1, opened: end - start, ..Edit::NOTHING });
         }
-        let len = self.live();
-        let mut to = at;
-        while to < len && self.starts[to] < end {
-            to += 1;
+        from += usize::from(trim_left);
+        to -= usize::from(trim_right);
+        // Between two ranges what opens is larger than all that it takes in.
+        let at_edge = from == 0 || to == self.live();
+        let closed = if at_edge { self.gaps_before(from, to) } else { 0 };
+        if trim_left {
+            self.ends[from - 1] = start;
         }
-        let mut closed = 0;
-        for gap in at..=to {
-            closed = closed.max(self.gap_before(gap));
+        if trim_right {
+            self.starts[to] = end;
         }
-        if at > 0 && self.ends[at - 1] > start {
-            self.ends[at - 1] = start;
-        }
-        if to > at && self.ends[to - 1] > end {
-            self.starts[to - 1] = end;
-            to -= 1;
-        }
-        if needs_drop::<V>() && to > at {
-            if to - at > 1 {
+        if to > from {
+            if needs_drop::<V>() {
                 // Only the last one goes now; its neighbours stay as they are.
-                at = to - 1;
+                from = to - 1;
+                doomed[0] = self.vals[from].take();
             }
-            doomed[0] = self.vals[at].take();
+            self.close(from, to);
         }
-        if to > at {
-            self.close(at, to);
-        }
-        let opened = self.gap_before(at);
-        Ok(Edit { grew: -to.wrapping_sub(at).cast_signed(), opened, closed })
+        let grew = -to.wrapping_sub(from).cast_signed();
+        Ok(Edit { grew, opened: self.gap_before(from), closed })
     }
 
-    /// Puts `val` on `start..end`, over what is there, and joins equal neighbours.
+    /// Puts `val` on `start..end`, over the ranges in `slots`, and joins equal
+    /// neighbours.
     ///
     /// Nothing outside this leaf may overlap or continue the range, and where
     /// values need a drop no whole range may lie inside it. `val` is taken
     /// unless the leaf is full or has an equal value in place.
+    #[inline]
     pub(super) fn put(
         &mut self,
-        start: u64,
-        end: u64,
+        Slots { from, to }: Slots,
+        (start, end): (u64, u64),
         val: &mut Option<V>,
         dup: &mut impl FnMut(u64, &V) -> V,
         doomed: &mut Doomed<V>,
@@ -392,11 +500,6 @@ impl<V, const N: usize> Leaf<V, N> {
         V: PartialEq,
     {
         let len = self.live();
-        let from = self.rank(start);
-        let mut to = from;
-        while to < len && self.starts[to] < end {
-            to += 1;
-        }
         let new = val.as_ref().expect("put is called with a value");
 
         // The new range may reach into one neighbour on each side and swallow
@@ -409,48 +512,49 @@ impl<V, const N: usize> Leaf<V, N> {
         // `first..beyond` are the slots that it takes the place of.
         let (mut first, mut beyond) = (from, to);
         let (mut new_start, mut new_end) = (start, end);
-        let mut trim_left = false;
+        let (mut trim_left, mut trim_right) = (false, false);
         let mut tail = None;
-        if from > 0 && self.ends[from - 1] >= start {
-            let left_end = self.ends[from - 1];
-            if self.val(from - 1) == new {
+        if from < to && self.starts[from] < start {
+            let left_end = self.ends[from];
+            if self.val(from) == new {
                 if left_end >= end {
                     return Ok(Edit::NOTHING);
                 }
-                new_start = self.starts[from - 1];
-                first = from - 1;
-            } else if left_end > start {
+                new_start = self.starts[from];
+            } else {
                 trim_left = true;
+                first += 1;
                 if left_end > end {
                     tail = Some(left_end);
                 }
             }
+        } else if from > 0 && self.ends[from - 1] == start && self.val(from - 1) == new {
+            new_start = self.starts[from - 1];
+            first -= 1;
         }
-        let mut trim_right = false;
-        if to > from && self.ends[to - 1] > end {
+        if tail.is_some() {
+            // What reaches past the end is the other half of the left neighbour.
+        } else if from < to && self.ends[to - 1] > end {
             if self.val(to - 1) == new {
                 new_end = self.ends[to - 1];
             } else {
                 trim_right = true;
-                beyond = to - 1;
+                beyond -= 1;
             }
-        } else if to < len && tail.is_none() && self.starts[to] == end && self.val(to) == new {
+        } else if to < len && self.starts[to] == end && self.val(to) == new {
             new_end = self.ends[to];
-            beyond = to + 1;
+            beyond += 1;
         }
         let replaced = beyond - first;
         let added = if tail.is_some() { 2 } else { 1 };
         if len + added > N + replaced {
             return Err(Full);
         }
-        let tail = tail.map(|tail_end| (tail_end, dup(start, self.val(from - 1))));
+        let tail = tail.map(|tail_end| (tail_end, dup(start, self.val(from))));
 
-        let mut closed = 0;
-        for gap in first..=beyond {
-            closed = closed.max(self.gap_before(gap));
-        }
+        let closed = self.gaps_before(first, beyond);
         if trim_left {
-            self.ends[from - 1] = start;
+            self.ends[from] = start;
         }
         if trim_right {
             self.starts[to - 1] = end;

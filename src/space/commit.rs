@@ -4,6 +4,7 @@ use super::area::Area;
 use super::update::{Answer, Pieces, Update};
 use super::usage::Tally;
 use super::{AddrSpace, Areas, Gaps};
+use crate::range_map::{Extent, Spot};
 use crate::{MapFlags, Prot, Span};
 use core::cell::Cell;
 use core::mem;
@@ -36,6 +37,15 @@ impl<F> Change<F> {
     /// Whether the areas stay and only change.
     const fn alters(&self) -> bool {
         matches!(self, Self::Protect(_) | Self::Flags { .. } | Self::Unmark)
+    }
+
+    /// What it does to the ranges of the books.
+    pub(super) const fn extent(&self) -> Extent {
+        match self {
+            Self::Unmap => Extent::Cut,
+            Self::Map(_) => Extent::Put,
+            Self::Protect(_) | Self::Flags { .. } | Self::Unmark => Extent::Update,
+        }
     }
 
     fn apply(&self, area: &mut Area<F>) {
@@ -189,6 +199,8 @@ pub(super) struct Commit<'s, F: Clone + PartialEq> {
     space: &'s mut AddrSpace<F>,
     /// The pages of the operation.
     range: Range<u64>,
+    /// Where they lie.
+    spot: Spot,
     change: Change<F>,
     ack: Ack<F>,
     /// Whether a `Map` was made: having replaced all is not enough.
@@ -204,6 +216,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     pub(super) const fn new(
         space: &'s mut AddrSpace<F>,
         range: Range<u64>,
+        spot: Spot,
         change: Change<F>,
     ) -> Self {
         let cuts = if change.alters() { Cuts::Through } else { Cuts::Out };
@@ -215,6 +228,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
             after: Tally::ZERO,
             space,
             range,
+            spot,
             change,
         }
     }
@@ -226,7 +240,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     ) -> Result<(), A::Error> {
         let geometry = self.space.geometry;
         let over_gaps = self.space.gaps == Gaps::Owned && matches!(self.change, Change::Unmap);
-        let mut areas = self.space.areas.overlapping(self.range.clone()).peekable();
+        let mut areas = self.space.areas.overlapping_at(self.spot, &self.range).peekable();
         while let Some((first, first_area)) = areas.next() {
             let (mut before, mut after) = (Tally::ZERO, Tally::ZERO);
             let (mut last, mut last_area) = (first.clone(), first_area);
@@ -280,7 +294,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
         let geometry = self.space.geometry;
         let Change::Map(area) = &self.change else { return Ok(()) };
         let mut before = Tally::ZERO;
-        for (whole, old) in self.space.areas.overlapping(self.range.clone()) {
+        for (whole, old) in self.space.areas.overlapping_at(self.spot, &self.range) {
             if whole.start < self.range.start && self.range.end < whole.end {
                 self.ack.keep_first(old);
             }
@@ -326,11 +340,12 @@ impl<F: Clone + PartialEq> Drop for Commit<'_, F> {
         let spare = |page, area: &Area<F>| ack.spare(page, area);
         let change = mem::replace(&mut self.change, Change::Unmap);
         let (made, before, after) = (self.made, self.before, self.after);
+        let spot = if done == self.range { self.spot } else { self.space.areas.spot(&done) };
         let books = Recount(self.space);
         match change {
-            Change::Map(area) if made => books.0.areas.insert_with(done, area, spare),
-            Change::Map(_) | Change::Unmap => books.0.areas.remove_with(done, spare),
-            change => books.0.areas.update_with(done, |_, area| change.apply(area), spare),
+            Change::Map(area) if made => books.0.areas.insert_at(spot, &done, area, spare),
+            Change::Map(_) | Change::Unmap => books.0.areas.remove_at(spot, &done, spare),
+            change => books.0.areas.update_at(spot, &done, |_, area| change.apply(area), spare),
         }
         books.0.tally.sub(before);
         books.0.tally.add(after);

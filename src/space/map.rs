@@ -163,8 +163,8 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let change = Change::Map(area);
         self.check_bytes(call, pages, [range.clone()])?;
         self.check_regions(call, &range, &change)?;
-        self.areas.try_reserve_edit(range.clone()).map_err(|_| call.no_memory())?;
-        Commit::new(self, range, change).report_map(handler)
+        let spot = self.areas.try_reserve(&range, change.extent()).map_err(|_| call.no_memory())?;
+        Commit::new(self, range, spot, change).report_map(handler)
     }
 }
 

@@ -10,6 +10,7 @@ use super::update::{Answer, Update};
 use super::{AddrSpace, Call};
 use crate::MapFlags;
 use crate::page::Fault;
+use crate::range_map::Extent;
 use core::cmp::Ordering;
 use core::ops::Range;
 
@@ -336,8 +337,8 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let journey = Journey { from: kept, to, keep_source };
         let moved = self.plan(call, &journey, &from)?;
         if !tail.is_empty() {
-            self.areas.try_reserve_edit(tail.clone()).map_err(|_| call.no_memory())?;
-            Commit::new(self, tail, Change::Unmap).report_runs(&mut handler)?;
+            let spot = self.areas.try_reserve(&tail, Extent::Cut).map_err(|_| call.no_memory())?;
+            Commit::new(self, tail, spot, Change::Unmap).report_runs(&mut handler)?;
         }
         self.relocate(&journey, moved, handler)?;
         Ok(addr)

@@ -154,10 +154,13 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         self.check_starts(call, self.areas.len(), snapshot.areas.len())?;
         self.areas.try_reserve_inserts(plan.len()).map_err(|_| call.no_memory())?;
         for (range, change) in plan {
+            let spot = self.areas.spot(&range);
             match change {
-                Change::Map(_) => Commit::new(self, range, change).report_map(&mut handler)?,
-                Change::Unmark => Commit::new(self, range, change).report_runs(|_| ())?,
-                _ => Commit::new(self, range, change).report_runs(&mut handler)?,
+                Change::Map(_) => {
+                    Commit::new(self, range, spot, change).report_map(&mut handler)?;
+                }
+                Change::Unmark => Commit::new(self, range, spot, change).report_runs(|_| ())?,
+                _ => Commit::new(self, range, spot, change).report_runs(&mut handler)?,
             }
         }
         Ok(())

@@ -61,7 +61,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
         self.check_regions(call, &range, &change)?;
-        self.areas.try_reserve_edit(range.clone()).map_err(|_| call.no_memory())?;
-        Commit::new(self, range, change).report_runs(handler)
+        let spot = self.areas.try_reserve(&range, change.extent()).map_err(|_| call.no_memory())?;
+        Commit::new(self, range, spot, change).report_runs(handler)
     }
 }

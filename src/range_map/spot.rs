@@ -1,0 +1,108 @@
+//! Where an edit goes: found once, for the look before it and for the edit.
+
+use alloc::collections::TryReserveError;
+
+use super::node::{Leaf, NIL, Slots};
+use super::tree::Tree;
+
+/// Where a range of keys lies, good until the next edit.
+///
+/// Nearly every edit concerns one leaf. Then this names the slots, and nothing is
+/// looked up a second time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spot {
+    /// The slots of the ranges that overlap, if all are in the finger's leaf.
+    pub(super) slots: Option<Slots>,
+}
+
+/// What an edit does, at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It removes.
+    Cut,
+    /// It changes what is there.
+    Update,
+    /// It puts a range in place of what is there, or removes.
+    Put,
+}
+
+impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
+    /// Points the finger at the leaf around `start`, and tells where in it
+    /// `start..end` lies.
+    #[inline]
+    pub(super) fn aim(&mut self, start: u64, end: u64) -> Spot {
+        let slots = if self.height == 0 {
+            self.small.first().filter(|_| start < end).map(|leaf| leaf.slots(start, end))
+        } else if start < end && end <= self.seek(start + 1) {
+            Some(self.leaves[self.path.leaf].slots(start, end))
+        } else {
+            None
+        };
+        Spot { slots }
+    }
+
+    /// The leaf whose slots a spot names; `NIL` names the small one.
+    #[inline]
+    pub(super) fn aimed_leaf(&self) -> u32 {
+        if self.height == 0 { NIL } else { self.path.leaf }
+    }
+
+    /// Secures what an edit of `start..end`, or of a part that begins there,
+    /// can need, and tells where it lies.
+    #[inline]
+    pub(super) fn try_reserve(
+        &mut self,
+        start: u64,
+        end: u64,
+        extent: Extent,
+    ) -> Result<Spot, TryReserveError> {
+        let spot = self.aim(start, end);
+        if let Some(slots) = spot.slots {
+            let room = if self.height == 0 {
+                self.small.first().is_some_and(|leaf| leaf.has_room(slots, start, extent))
+            } else {
+                // What takes the place of the first range may go to the leaf before.
+                let stays = extent != Extent::Put || slots.from > 0 || slots.to == 0;
+                stays && self.leaves[self.path.leaf].has_room(slots, start, extent)
+            };
+            if room {
+                return Ok(spot);
+            }
+        }
+        self.try_reserve_edit(start, end).map(|()| self.aim(start, end))
+    }
+
+    /// Whether `val` on `start..end`, at `slots`, continues a range of another leaf.
+    #[inline]
+    pub(super) fn joins_beyond(&self, slots: Slots, start: u64, end: u64, val: Option<&V>) -> bool
+    where
+        V: PartialEq,
+    {
+        if self.height == 0 {
+            return false;
+        }
+        let leaf = &self.leaves[self.path.leaf];
+        let before = slots.from == 0 && leaf.prev != NIL && {
+            let prev = &self.leaves[leaf.prev];
+            prev.last_end() == start && val == Some(prev.val(prev.live() - 1))
+        };
+        before
+            || (slots.to == leaf.len
+                && self.path.limit == end
+                && leaf.next != NIL
+                && val == Some(self.leaves[leaf.next].val(0)))
+    }
+}
+
+impl<V, const N: usize> Leaf<V, N> {
+    /// Whether an edit of the ranges in `slots`, or of those of a part that begins
+    /// at `start` too, fits the leaf.
+    #[inline]
+    fn has_room(&self, slots: Slots, start: u64, extent: Extent) -> bool {
+        // What reaches in from below stays where it is; then there is what is new,
+        // or what reaches past the end of a part.
+        let cut = slots.count() > 0 && self.starts[slots.from] < start;
+        let new = extent != Extent::Cut;
+        self.live() + usize::from(cut) + usize::from(new) <= N
+    }
+}
