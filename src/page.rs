@@ -60,13 +60,18 @@ impl PageSize {
     }
 
     /// Counts the whole pages in `len` bytes.
+    #[inline]
     pub(crate) const fn pages_floor(self, len: u64) -> u64 {
         len >> self.shift
     }
 
     /// Counts the pages that `len` bytes need; cannot overflow.
+    #[inline]
     pub(crate) const fn pages_ceil(self, len: u64) -> u64 {
-        len.div_ceil(self.bytes())
+        // Not `div_ceil`, which divides: the compiler does not know that the size is a
+        // power of two. Where a length can be unaligned there is room for one more.
+        let pages = self.pages_floor(len);
+        if self.is_aligned(len) { pages } else { pages.wrapping_add(1) }
     }
 
     /// The bytes of `pages` pages; nothing if they do not fit a `u64`.
@@ -270,6 +275,7 @@ impl Geometry {
     /// The address of a page's first byte.
     ///
     /// The end of the space is an answer too; it is 0 if the space ends at 2^64.
+    #[inline]
     pub(crate) const fn addr_of(self, page: u64) -> u64 {
         debug_assert!(page <= self.pages, "the page belongs to the space");
         // A page of the space starts below 2^64. The end alone may wrap, to zero:
@@ -278,6 +284,7 @@ impl Geometry {
     }
 
     /// The addresses of the pages from `first` up to `end`.
+    #[inline]
     pub(crate) const fn span_of(self, first: u64, end: u64) -> Span {
         debug_assert!(first < end, "a span is never empty");
         // `end` may be 2^64, whose predecessor wraps back to the last byte.
@@ -290,6 +297,7 @@ impl Geometry {
     }
 
     /// The pages of the `len` bytes at `addr`, `len` rounded up.
+    #[inline]
     pub(crate) const fn pages_of(self, addr: u64, len: u64) -> Result<Range<u64>, Fault> {
         if len == 0 {
             return Err(Fault::Zero);

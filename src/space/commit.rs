@@ -48,6 +48,17 @@ impl<F> Change<F> {
         }
     }
 
+    /// Adds to `gain` what is mapped of `piece` afterwards, but for what a `Map`
+    /// puts there, and takes away what was before.
+    #[inline]
+    fn count(&self, area: &Area<F>, piece: &Range<u64>, gain: &mut Tally) {
+        gain.discount(area.prot, area.flags, piece);
+        if self.alters() {
+            let (prot, flags) = self.applied_to(area);
+            gain.count(prot, flags, piece);
+        }
+    }
+
     fn apply(&self, area: &mut Area<F>) {
         (area.prot, area.flags) = self.applied_to(area);
         if matches!(self, Self::Unmark) {
@@ -205,14 +216,15 @@ pub(super) struct Commit<'s, F: Clone + PartialEq> {
     ack: Ack<F>,
     /// Whether a `Map` was made: having replaced all is not enough.
     made: bool,
-    /// The page below which `before` and `after` are counted.
+    /// The page below which `gain` is counted.
     counted: u64,
-    before: Tally,
-    after: Tally,
+    /// What is mapped afterwards, less what was before.
+    gain: Tally,
 }
 
 impl<'s, F: Clone + PartialEq> Commit<'s, F> {
-    /// The memory for it has to be reserved.
+    /// The memory for it has to be reserved; the range lies at `spot`.
+    #[inline]
     pub(super) const fn new(
         space: &'s mut AddrSpace<F>,
         range: Range<u64>,
@@ -224,8 +236,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
             ack: Ack::new(range.start, cuts),
             made: false,
             counted: range.start,
-            before: Tally::ZERO,
-            after: Tally::ZERO,
+            gain: Tally::ZERO,
             space,
             range,
             spot,
@@ -234,26 +245,27 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     }
 
     /// Reports one update per maximal run of pages without gaps.
+    #[inline]
     pub(super) fn report_runs<A: Answer>(
-        mut self,
+        &mut self,
         mut handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
         let geometry = self.space.geometry;
         let over_gaps = self.space.gaps == Gaps::Owned && matches!(self.change, Change::Unmap);
-        let mut areas = self.space.areas.overlapping_at(self.spot, &self.range).peekable();
-        while let Some((first, first_area)) = areas.next() {
-            let (mut before, mut after) = (Tally::ZERO, Tally::ZERO);
+        let mut areas = self.space.areas.overlapping_at(self.spot, &self.range);
+        let mut ahead = areas.next();
+        while let Some((first, first_area)) = ahead {
+            let mut gain = self.gain;
             let (mut last, mut last_area) = (first.clone(), first_area);
             loop {
                 let piece = last.start.max(self.range.start)..last.end.min(self.range.end);
-                before.count(last_area.prot, last_area.flags, &piece);
-                if self.change.alters() {
-                    let (prot, flags) = self.change.applied_to(last_area);
-                    after.count(prot, flags, &piece);
-                }
-                match areas.next_if(|(next, _)| over_gaps || next.start == last.end) {
-                    Some(next) => (last, last_area) = next,
-                    None => break,
+                self.change.count(last_area, &piece, &mut gain);
+                ahead = areas.next();
+                match &ahead {
+                    Some((next, area)) if over_gaps || next.start == last.end => {
+                        (last, last_area) = (next.clone(), area);
+                    }
+                    _ => break,
                 }
             }
             self.keep_copies((&first, first_area), (&last, last_area));
@@ -264,8 +276,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
             handler(update).refusal(|| geometry.addr_of(self.ack.upto().max(run.start)))?;
             self.ack.complete(run.end);
             self.counted = run.end;
-            self.before.add(before);
-            self.after.add(after);
+            self.gain = gain;
         }
         Ok(())
     }
@@ -287,27 +298,28 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     }
 
     /// Reports the one update of a `Map`.
+    #[inline]
     pub(super) fn report_map<A: Answer>(
-        mut self,
+        &mut self,
         mut handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
         let geometry = self.space.geometry;
         let Change::Map(area) = &self.change else { return Ok(()) };
-        let mut before = Tally::ZERO;
+        let mut gain = Tally::ZERO;
         for (whole, old) in self.space.areas.overlapping_at(self.spot, &self.range) {
             if whole.start < self.range.start && self.range.end < whole.end {
                 self.ack.keep_first(old);
             }
             let piece = whole.start.max(self.range.start)..whole.end.min(self.range.end);
-            before.count(old.prot, old.flags, &piece);
+            self.change.count(old, &piece, &mut gain);
         }
         let update = Update::Map {
             region: area.region(geometry, &self.range),
             replaced: Pieces::new(&self.space.areas, geometry, &self.range, Some(&self.ack)),
         };
         handler(update).refusal(|| geometry.addr_of(self.ack.upto()))?;
-        self.before = before;
-        self.after.count(area.prot, area.flags, &self.range);
+        gain.count(area.prot, area.flags, &self.range);
+        self.gain = gain;
         self.counted = self.range.end;
         self.ack.complete(self.range.end);
         self.made = true;
@@ -315,13 +327,10 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     }
 
     /// Counts what was acknowledged in the midst of an update.
+    #[cold]
     fn count_part(&mut self, upto: u64) {
         for (piece, area) in self.space.areas.pieces(self.counted..upto) {
-            self.before.count(area.prot, area.flags, &piece);
-            if self.change.alters() {
-                let (prot, flags) = self.change.applied_to(area);
-                self.after.count(prot, flags, &piece);
-            }
+            self.change.count(area, &piece, &mut self.gain);
         }
     }
 }
@@ -335,20 +344,21 @@ impl<F: Clone + PartialEq> Drop for Commit<'_, F> {
         if self.counted < upto {
             self.count_part(upto);
         }
-        let done = self.range.start..upto;
+        if upto < self.range.end {
+            self.range.end = upto;
+            self.spot = self.space.areas.spot(&self.range);
+        }
+        let (done, spot, gain) = (&self.range, self.spot, self.gain);
         let ack = &self.ack;
         let spare = |page, area: &Area<F>| ack.spare(page, area);
         let change = mem::replace(&mut self.change, Change::Unmap);
-        let (made, before, after) = (self.made, self.before, self.after);
-        let spot = if done == self.range { self.spot } else { self.space.areas.spot(&done) };
         let books = Recount(self.space);
         match change {
-            Change::Map(area) if made => books.0.areas.insert_at(spot, &done, area, spare),
-            Change::Map(_) | Change::Unmap => books.0.areas.remove_at(spot, &done, spare),
-            change => books.0.areas.update_at(spot, &done, |_, area| change.apply(area), spare),
+            Change::Map(area) if self.made => books.0.areas.insert_at(spot, done, area, spare),
+            Change::Map(_) | Change::Unmap => books.0.areas.remove_at(spot, done, spare),
+            change => books.0.areas.update_at(spot, done, |_, area| change.apply(area), spare),
         }
-        books.0.tally.sub(before);
-        books.0.tally.add(after);
+        books.0.tally.add(gain);
         mem::forget(books);
     }
 }

@@ -282,6 +282,7 @@ struct Call {
 
 impl Call {
     /// The pages that the call names.
+    #[inline]
     fn range(self, geometry: Geometry) -> Result<Range<u64>, Error> {
         geometry.pages_of(self.addr, self.len).map_err(|fault| self.error(fault))
     }

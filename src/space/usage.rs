@@ -51,14 +51,26 @@ pub(super) struct Tally {
     shared: u64,
 }
 
-// No sum here can wrap: each counts different pages of one space, whose number
-// fits a `u64`. No difference can: it takes away what was counted before.
+// No sum of pages here can wrap: each counts different pages of one space, whose
+// number fits a `u64`. A tally that is a difference may be below zero and wrap; so
+// does the sum that it is added to, back to what it has to be.
 impl Tally {
     pub(super) const ZERO: Self = Self { mapped: 0, writable_private: 0, executable: 0, shared: 0 };
 
     /// Adds the pages of `range`.
+    #[inline]
     pub(super) fn count(&mut self, prot: Prot, flags: MapFlags, range: &Range<u64>) {
-        let pages = range.end.wrapping_sub(range.start);
+        self.count_pages(prot, flags, range.end.wrapping_sub(range.start));
+    }
+
+    /// Takes the pages of `range` away.
+    #[inline]
+    pub(super) fn discount(&mut self, prot: Prot, flags: MapFlags, range: &Range<u64>) {
+        self.count_pages(prot, flags, range.start.wrapping_sub(range.end));
+    }
+
+    #[inline]
+    fn count_pages(&mut self, prot: Prot, flags: MapFlags, pages: u64) {
         let add = |count: &mut u64| *count = count.wrapping_add(pages);
         add(&mut self.mapped);
         if flags.contains(MapFlags::SHARED) {
@@ -145,6 +157,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     }
 
     /// Refuses to map `added` pages when those of `replaced` go.
+    #[inline]
     pub(super) fn check_bytes(
         &self,
         call: Call,
@@ -174,6 +187,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     }
 
     /// Refuses a change of `range` after which there would be too many regions.
+    #[inline]
     pub(super) fn check_regions(
         &self,
         call: Call,
@@ -183,6 +197,17 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         if self.limits.regions.is_none() {
             return Ok(());
         }
+        self.count_regions(call, range, change)
+    }
+
+    /// The same with a limit.
+    #[cold]
+    fn count_regions(
+        &self,
+        call: Call,
+        range: &Range<u64>,
+        change: &Change<F>,
+    ) -> Result<(), Error> {
         let after = match change {
             Change::Unmap => self.starts_replaced(range, None),
             Change::Map(area) => self.starts_replaced(range, Some(area)),
