@@ -46,7 +46,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         end: u64,
         dup: &mut impl FnMut(u64, &V) -> V,
     ) {
-        if let Some(slots) = spot.slots
+        if let Some(slots) = spot.slots()
             && (slots.count() <= 1 || !needs_drop::<V>())
         {
             // Dropped at the end, when the tree is whole.
@@ -157,7 +157,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         V: PartialEq,
     {
         let mut val = Some(val);
-        if let Some(slots) = spot.slots
+        if let Some(slots) = spot.slots()
             && (slots.count() == 0 || !needs_drop::<V>())
             && !self.joins_beyond(slots, start, end, val.as_ref())
         {
@@ -282,7 +282,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     ) where
         V: PartialEq,
     {
-        if let Some(slots) = spot.slots
+        if let Some(slots) = spot.slots()
             && slots.count() <= 1
         {
             if slots.count() == 0 {

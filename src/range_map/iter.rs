@@ -63,30 +63,34 @@ impl<'a, V, const S: usize, const L: usize, const I: usize> Walk<'a, V, S, L, I>
         Some(((front, at), (back, below - 1)))
     }
 
+    #[inline]
     fn next(&mut self) -> Option<(u64, u64, &'a V)> {
         let (front, back) = self.ends?;
-        let view = self.tree.view(front.0);
-        self.ends = if front == back {
-            None
-        } else if front.1 + 1 < view.len() {
-            Some(((front.0, front.1 + 1), back))
-        } else {
-            self.tree.after(front.0).map(|leaf| ((leaf, 0), back))
-        };
-        Some((view.starts[front.1], view.ends[front.1], view.val(front.1)))
+        self.ends = if front == back { None } else { self.up(front).map(|next| (next, back)) };
+        Some(self.tree.entry(front))
     }
 
+    #[inline]
     fn next_back(&mut self) -> Option<(u64, u64, &'a V)> {
         let (front, back) = self.ends?;
-        let view = self.tree.view(back.0);
-        self.ends = if front == back {
-            None
-        } else if back.1 > 0 {
-            Some((front, (back.0, back.1 - 1)))
+        self.ends = if front == back { None } else { self.down(back).map(|next| (front, next)) };
+        Some(self.tree.entry(back))
+    }
+
+    fn up(&self, (leaf, at): (u32, usize)) -> Option<(u32, usize)> {
+        if at + 1 < self.tree.view(leaf).len() {
+            Some((leaf, at + 1))
         } else {
-            self.tree.before(back.0).map(|leaf| (front, (leaf, self.tree.view(leaf).len() - 1)))
-        };
-        Some((view.starts[back.1], view.ends[back.1], view.val(back.1)))
+            self.tree.after(leaf).map(|leaf| (leaf, 0))
+        }
+    }
+
+    fn down(&self, (leaf, at): (u32, usize)) -> Option<(u32, usize)> {
+        if at > 0 {
+            Some((leaf, at - 1))
+        } else {
+            self.tree.before(leaf).map(|leaf| (leaf, self.tree.view(leaf).len() - 1))
+        }
     }
 }
 
@@ -99,6 +103,19 @@ impl<V, const S: usize, const L: usize, const I: usize> Tree<V, S, L, I> {
     ) -> impl DoubleEndedIterator<Item = (u64, u64, &V)> {
         Overlapping::<u64, V, S, L, I>::new(self, start, end)
             .map(|(range, val)| (range.start, range.end, val))
+    }
+
+    /// The range in a slot of a leaf.
+    #[inline]
+    fn entry(&self, (leaf, at): (u32, usize)) -> (u64, u64, &V) {
+        if leaf == NIL { self.small[0].entry(at) } else { self.leaves[leaf].entry(at) }
+    }
+
+    /// The one range at a spot, whole.
+    #[inline]
+    pub(super) fn only_at(&self, spot: Spot) -> Option<(u64, u64, &V)> {
+        let slots = spot.slots().filter(|slots| slots.count() == 1)?;
+        Some(self.entry((self.aimed_leaf(), slots.from)))
     }
 
     fn after(&self, leaf: u32) -> Option<u32> {
@@ -206,7 +223,7 @@ impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Overlapping<
     /// The same where the spot of the range is known.
     #[inline]
     pub(super) fn at(tree: &'a Tree<V, S, L, I>, spot: Spot, start: u64, end: u64) -> Self {
-        let Some(slots) = spot.slots else { return Self::new(tree, start, end) };
+        let Some(slots) = spot.slots() else { return Self::new(tree, start, end) };
         let leaf = tree.aimed_leaf();
         let ends = (slots.count() > 0).then(|| ((leaf, slots.from), (leaf, slots.to - 1)));
         Overlapping { walk: Walk { tree, ends }, state: (), keys: PhantomData }

@@ -457,23 +457,24 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
         if start >= end { Ok(()) } else { self.tree.try_reserve_edit(start, end) }
     }
 
-    /// The same for an edit that does no more than `extent` says; tells where the
-    /// range, which is not empty, lies.
-    #[inline]
-    pub(crate) fn try_reserve(
-        &mut self,
-        range: &Range<K>,
-        extent: Extent,
-    ) -> Result<Spot, TryReserveError> {
-        let (start, end) = indices(range);
-        self.tree.try_reserve(start, end, extent)
-    }
-
     /// Where `range` lies, for an edit of it.
     #[inline]
     pub(crate) fn spot(&mut self, range: &Range<K>) -> Spot {
         let (start, end) = indices(range);
         self.tree.aim(start, end)
+    }
+
+    /// Whether an edit at `spot`, which does no more than `extent` says, needs no
+    /// memory, nor one of a part of the range that begins at its `start` too.
+    #[inline]
+    pub(crate) fn has_room(&self, spot: Spot, start: K, extent: Extent) -> bool {
+        self.tree.has_room(spot, start.to_index(), extent)
+    }
+
+    /// The range at `spot`, whole, if it is one and that is known.
+    #[inline]
+    pub(crate) fn only_at(&self, spot: Spot) -> Option<(Range<K>, &V)> {
+        self.tree.only_at(spot).map(entry)
     }
 
     /// Like [`overlapping`](Self::overlapping) for a range whose spot is known.

@@ -161,6 +161,12 @@ impl<V, const N: usize> Leaf<V, N> {
         self.vals[at].as_ref().expect("slots below `len` hold a value")
     }
 
+    /// The range in slot `at`.
+    #[inline]
+    pub(super) fn entry(&self, at: usize) -> (u64, u64, &V) {
+        (self.starts[at], self.ends[at], self.val(at))
+    }
+
     /// Opens `count` slots at `at`; what was there moves up.
     #[inline]
     fn open(&mut self, at: usize, count: usize) {

@@ -1,7 +1,5 @@
 //! Where an edit goes: found once, for the look before it and for the edit.
 
-use alloc::collections::TryReserveError;
-
 use super::node::{Leaf, NIL, Slots};
 use super::tree::Tree;
 
@@ -11,8 +9,25 @@ use super::tree::Tree;
 /// looked up a second time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spot {
+    /// The slots of the finger's leaf that overlap the range. The ends are the
+    /// wrong way round if other leaves have some, too: this fits two registers.
+    slots: Slots,
+}
+
+impl Spot {
+    const WIDE: Self = Spot { slots: Slots { from: 1, to: 0 } };
+
     /// The slots of the ranges that overlap, if all are in the finger's leaf.
-    pub(super) slots: Option<Slots>,
+    #[inline]
+    pub(super) fn slots(self) -> Option<Slots> {
+        (self.slots.from <= self.slots.to).then_some(self.slots)
+    }
+
+    /// Whether nothing overlaps; not all that is so is known to be.
+    #[inline]
+    pub(crate) fn is_gap(self) -> bool {
+        self.slots.from == self.slots.to
+    }
 }
 
 /// What an edit does, at the most.
@@ -31,14 +46,17 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// `start..end` lies.
     #[inline]
     pub(super) fn aim(&mut self, start: u64, end: u64) -> Spot {
-        let slots = if self.height == 0 {
-            self.small.first().filter(|_| start < end).map(|leaf| leaf.slots(start, end))
-        } else if start < end && end <= self.seek(start + 1) {
-            Some(self.leaves[self.path.leaf].slots(start, end))
-        } else {
-            None
-        };
-        Spot { slots }
+        if start >= end {
+            return Spot::WIDE;
+        }
+        if self.height == 0 {
+            let small = self.small.first();
+            return small.map_or(Spot::WIDE, |leaf| Spot { slots: leaf.slots(start, end) });
+        }
+        if self.seek(start + 1) < end {
+            return Spot::WIDE;
+        }
+        Spot { slots: self.leaves[self.path.leaf].slots(start, end) }
     }
 
     /// The leaf whose slots a spot names; `NIL` names the small one.
@@ -47,29 +65,17 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.height == 0 { NIL } else { self.path.leaf }
     }
 
-    /// Secures what an edit of `start..end`, or of a part that begins there,
-    /// can need, and tells where it lies.
+    /// Whether an edit at `spot`, or of a part that begins at `start` too, needs no
+    /// memory. That it may need some does not mean that it will.
     #[inline]
-    pub(super) fn try_reserve(
-        &mut self,
-        start: u64,
-        end: u64,
-        extent: Extent,
-    ) -> Result<Spot, TryReserveError> {
-        let spot = self.aim(start, end);
-        if let Some(slots) = spot.slots {
-            let room = if self.height == 0 {
-                self.small.first().is_some_and(|leaf| leaf.has_room(slots, start, extent))
-            } else {
-                // What takes the place of the first range may go to the leaf before.
-                let stays = extent != Extent::Put || slots.from > 0 || slots.to == 0;
-                stays && self.leaves[self.path.leaf].has_room(slots, start, extent)
-            };
-            if room {
-                return Ok(spot);
-            }
+    pub(super) fn has_room(&self, spot: Spot, start: u64, extent: Extent) -> bool {
+        let Some(slots) = spot.slots() else { return false };
+        if self.height == 0 {
+            return self.small.first().is_some_and(|leaf| leaf.has_room(slots, start, extent));
         }
-        self.try_reserve_edit(start, end).map(|()| self.aim(start, end))
+        // What takes the place of the first range may go to the leaf before.
+        let stays = extent != Extent::Put || slots.from > 0 || slots.to == 0;
+        stays && self.leaves[self.path.leaf].has_room(slots, start, extent)
     }
 
     /// Whether `val` on `start..end`, at `slots`, continues a range of another leaf.

@@ -202,6 +202,15 @@ impl<F: Clone + PartialEq> Drop for Recount<'_, F> {
     }
 }
 
+/// What one update reports.
+struct Run {
+    pages: Range<u64>,
+    /// The difference that all up to its end makes.
+    gain: Tally,
+    /// Whether nothing follows.
+    last: bool,
+}
+
 /// Reports an operation and records, when dropped, what the handler acknowledged.
 ///
 /// Dropping does it so that success, an error and a panic of the handler take one
@@ -251,34 +260,55 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
         mut handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
         let geometry = self.space.geometry;
-        let over_gaps = self.space.gaps == Gaps::Owned && matches!(self.change, Change::Unmap);
-        let mut areas = self.space.areas.overlapping_at(self.spot, &self.range);
-        let mut ahead = areas.next();
-        while let Some((first, first_area)) = ahead {
-            let mut gain = self.gain;
-            let (mut last, mut last_area) = (first.clone(), first_area);
-            loop {
-                let piece = last.start.max(self.range.start)..last.end.min(self.range.end);
-                self.change.count(last_area, &piece, &mut gain);
-                ahead = areas.next();
-                match &ahead {
-                    Some((next, area)) if over_gaps || next.start == last.end => {
-                        (last, last_area) = (next.clone(), area);
-                    }
-                    _ => break,
-                }
-            }
-            self.keep_copies((&first, first_area), (&last, last_area));
-
-            let run = first.start.max(self.range.start)..last.end.min(self.range.end);
+        let mut next = self.first_run();
+        while let Some(Run { pages: run, gain, last }) = next {
             let pieces = Pieces::new(&self.space.areas, geometry, &run, Some(&self.ack));
             let update = self.change.update(geometry.span_of(run.start, run.end), pieces);
             handler(update).refusal(|| geometry.addr_of(self.ack.upto().max(run.start)))?;
             self.ack.complete(run.end);
             self.counted = run.end;
             self.gain = gain;
+            next = if last { None } else { self.run_from(run.end) };
         }
         Ok(())
+    }
+
+    /// The first run to report, with the copies for cutting it made.
+    fn first_run(&self) -> Option<Run> {
+        let Some((whole, area)) = self.space.areas.only_at(self.spot) else {
+            return if self.spot.is_gap() { None } else { self.run_from(self.range.start) };
+        };
+        let pages = self.clip(&whole);
+        let mut gain = Tally::ZERO;
+        self.change.count(area, &pages, &mut gain);
+        self.keep_copies((&whole, area), (&whole, area));
+        Some(Run { pages, gain, last: true })
+    }
+
+    /// The same for the first run from the page `from` on.
+    #[inline(never)]
+    fn run_from(&self, from: u64) -> Option<Run> {
+        let over_gaps = self.space.gaps == Gaps::Owned && matches!(self.change, Change::Unmap);
+        let mut gain = self.gain;
+        let mut areas = self.space.areas.overlapping(from..self.range.end);
+        let (first, first_area) = areas.next()?;
+        self.change.count(first_area, &self.clip(&first), &mut gain);
+        let (mut last, mut last_area) = (first.clone(), first_area);
+        for (next, area) in areas {
+            if !over_gaps && next.start != last.end {
+                break;
+            }
+            self.change.count(area, &self.clip(&next), &mut gain);
+            (last, last_area) = (next, area);
+        }
+        self.keep_copies((&first, first_area), (&last, last_area));
+        let pages = self.clip(&(first.start..last.end));
+        Some(Run { last: pages.end == self.range.end, pages, gain })
+    }
+
+    /// What of `pages` belongs to the operation.
+    fn clip(&self, pages: &Range<u64>) -> Range<u64> {
+        pages.start.max(self.range.start)..pages.end.min(self.range.end)
     }
 
     /// Makes the copies for cutting a run that is made as a whole.
@@ -305,14 +335,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     ) -> Result<(), A::Error> {
         let geometry = self.space.geometry;
         let Change::Map(area) = &self.change else { return Ok(()) };
-        let mut gain = Tally::ZERO;
-        for (whole, old) in self.space.areas.overlapping_at(self.spot, &self.range) {
-            if whole.start < self.range.start && self.range.end < whole.end {
-                self.ack.keep_first(old);
-            }
-            let piece = whole.start.max(self.range.start)..whole.end.min(self.range.end);
-            self.change.count(old, &piece, &mut gain);
-        }
+        let mut gain = if self.spot.is_gap() { Tally::ZERO } else { self.replaced() };
         let update = Update::Map {
             region: area.region(geometry, &self.range),
             replaced: Pieces::new(&self.space.areas, geometry, &self.range, Some(&self.ack)),
@@ -324,6 +347,16 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
         self.ack.complete(self.range.end);
         self.made = true;
         Ok(())
+    }
+
+    /// Counts what a `Map` replaces, and makes the copy for cutting it.
+    fn replaced(&self) -> Tally {
+        let mut gain = Tally::ZERO;
+        for (whole, old) in self.space.areas.overlapping_at(self.spot, &self.range) {
+            self.keep_copies((&whole, old), (&whole, old));
+            self.change.count(old, &self.clip(&whole), &mut gain);
+        }
+        gain
     }
 
     /// Counts what was acknowledged in the midst of an update.

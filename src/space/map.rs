@@ -163,7 +163,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let change = Change::Map(area);
         self.check_bytes(call, pages, [range.clone()])?;
         self.check_regions(call, &range, &change)?;
-        let spot = self.areas.try_reserve(&range, change.extent()).map_err(|_| call.no_memory())?;
+        let spot = self.secure(call, &range, change.extent())?;
         Commit::new(self, range, spot, change).report_map(handler)
     }
 }

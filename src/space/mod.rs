@@ -31,6 +31,7 @@ pub use update::{Answer, Pieces, PiecesIter, Update, ignore};
 pub use usage::{Limits, Usage};
 
 use crate::page::{Fault, Geometry};
+use crate::range_map::{Extent, Spot};
 use crate::{PageSize, RangeMap, Span, range_map};
 use area::Area;
 use core::ops::Range;
@@ -244,6 +245,17 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         // In this order the books are right also when dropping a handle panics.
         self.tally = Tally::ZERO;
         self.areas.clear();
+    }
+
+    /// Secures the memory for an edit of `range` and finds where it lies.
+    #[inline]
+    fn secure(&mut self, call: Call, range: &Range<u64>, extent: Extent) -> Result<Spot, Error> {
+        let spot = self.areas.spot(range);
+        if self.areas.has_room(spot, range.start, extent) {
+            return Ok(spot);
+        }
+        self.areas.try_reserve_edit(range.clone()).map_err(|_| call.no_memory())?;
+        Ok(self.areas.spot(range))
     }
 
     /// Walks every invariant of the books; for tests.

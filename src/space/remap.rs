@@ -337,7 +337,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let journey = Journey { from: kept, to, keep_source };
         let moved = self.plan(call, &journey, &from)?;
         if !tail.is_empty() {
-            let spot = self.areas.try_reserve(&tail, Extent::Cut).map_err(|_| call.no_memory())?;
+            let spot = self.secure(call, &tail, Extent::Cut)?;
             Commit::new(self, tail, spot, Change::Unmap).report_runs(&mut handler)?;
         }
         self.relocate(&journey, moved, handler)?;

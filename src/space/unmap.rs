@@ -61,7 +61,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
         self.check_regions(call, &range, &change)?;
-        let spot = self.areas.try_reserve(&range, change.extent()).map_err(|_| call.no_memory())?;
+        let spot = self.secure(call, &range, change.extent())?;
         Commit::new(self, range, spot, change).report_runs(handler)
     }
 }
