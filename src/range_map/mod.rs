@@ -19,6 +19,7 @@ mod edit;
 mod iter;
 mod key;
 mod node;
+mod peak;
 mod search;
 mod shape;
 mod spot;

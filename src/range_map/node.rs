@@ -57,10 +57,12 @@ pub(super) struct Edit {
     pub(super) opened: u64,
     /// The largest gap between two ranges of the leaf that is there no more.
     pub(super) closed: u64,
+    /// Whether it is known to be the only one.
+    pub(super) only: bool,
 }
 
 impl Edit {
-    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0 };
+    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0, only: false };
 }
 
 /// The slots of a leaf whose ranges overlap a range of keys; if none does, both
@@ -218,7 +220,7 @@ impl<V, const N: usize> Leaf<V, N> {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
         let val = self.vals[at].take();
         self.close(at, at + 1);
-        (Edit { grew: -1, opened: self.gap_before(at), closed }, val)
+        (Edit { grew: -1, opened: self.gap_before(at), closed, only: false }, val)
     }
 
     /// Lets the range that ends at `from`, the last one before it, end at `to`.
@@ -466,9 +468,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         from += usize::from(trim_left);
         to -= usize::from(trim_right);
-        // Between two ranges what opens is larger than all that it takes in.
-        let at_edge = from == 0 || to == self.live();
-        let closed = if at_edge { self.gaps_before(from, to) } else { 0 };
+        let closed = self.gaps_before(from, to);
         if trim_left {
             self.ends[from - 1] = start;
         }
@@ -484,7 +484,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.close(from, to);
         }
         let grew = -to.wrapping_sub(from).cast_signed();
-        Ok(Edit { grew, opened: self.gap_before(from), closed })
+        Ok(Edit { grew, opened: self.gap_before(from), closed, only: false })
     }
 
     /// Puts `val` on `start..end`, over the ranges in `slots`, and joins equal
@@ -590,7 +590,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         let opened = self.gap_before(first).max(self.gap_before(first + added));
         let grew = added.wrapping_sub(replaced).cast_signed();
-        Ok(Edit { grew, opened, closed })
+        Ok(Edit { grew, opened, closed, only: from == to })
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::arena::Arena;
 use super::node::{Edit, Inner, Leaf, NIL, Summary, UNUSED};
+use super::peak::Peak;
 
 /// More levels than 2^32 leaves can need, as every node has two children.
 pub(super) const MAX_HEIGHT: usize = 32;
@@ -41,6 +42,7 @@ pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: us
     pub(super) first_leaf: u32,
     pub(super) last_leaf: u32,
     pub(super) path: Path,
+    pub(super) peak: Peak,
 }
 
 /// The way from the root to a leaf; kept as a finger to the last edited one.
@@ -126,6 +128,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             first_leaf: NIL,
             last_leaf: NIL,
             path: Path::NOWHERE,
+            peak: Peak::NONE,
         }
     }
 
@@ -199,6 +202,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             return UNUSED;
         }
         if !self.finger_holds(key) {
+            self.peak.forget();
             descend(&self.inners, (self.root, self.height), key, &mut self.path);
         }
         self.path.limit
@@ -220,7 +224,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
     }
 
-    fn max_gap(&self, level: usize, id: u32) -> u64 {
+    pub(super) fn max_gap(&self, level: usize, id: u32) -> u64 {
         if level == 0 { self.leaves[id].max_gap() } else { self.inners[id].max_gap() }
     }
 
@@ -243,47 +247,22 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// Bounds stay exact at little cost: a slot looks below only where its
     /// largest gap may be the one that was closed.
     #[inline]
-    pub(super) fn propagate(&mut self, opened: u64, closed: u64) {
+    pub(super) fn propagate(&mut self, edit: Edit) {
+        let Edit { opened, closed, .. } = edit;
         let leaf = &self.leaves[self.path.leaf];
         let (first, last) = (leaf.starts[0], leaf.last_end());
         let (id, slot) = self.path.at(1);
         let node = &self.inners[id];
         let gap = node.gaps[slot];
         if node.firsts[slot] != first || node.lasts[slot] != last {
+            self.peak.forget();
             self.propagate_up(first, last, opened, closed);
         } else if opened > gap {
-            self.raise(opened);
+            self.raise(opened, closed);
         } else if closed >= gap && closed > opened {
-            self.lower(gap);
-        }
-    }
-
-    /// Makes every slot of the finger's path know a gap of `gap`.
-    fn raise(&mut self, gap: u64) {
-        for level in 1..=self.height {
-            let (id, slot) = self.path.at(level);
-            let known = &mut self.inners[id].gaps[slot];
-            if *known >= gap {
-                return;
-            }
-            *known = gap;
-        }
-    }
-
-    /// Looks for the largest gap anew where it may have been one of `gap` that
-    /// was closed in the finger's leaf.
-    fn lower(&mut self, gap: u64) {
-        for level in 1..=self.height {
-            let (id, slot) = self.path.at(level);
-            let node = &self.inners[id];
-            if node.gaps[slot] > gap {
-                return;
-            }
-            let left = self.max_gap(level - 1, node.child[slot]).max(node.lead(slot));
-            if left == gap {
-                return;
-            }
-            self.inners[id].gaps[slot] = left;
+            self.lower(opened, gap, edit.only);
+        } else {
+            self.peak.forget();
         }
     }
 
@@ -350,7 +329,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[inline]
     pub(super) fn settle(&mut self, edit: Edit) {
         if self.height > 0 && self.leaves[self.path.leaf].len > 0 {
-            self.propagate(edit.opened, edit.closed);
+            self.propagate(edit);
         }
         self.resize(edit.grew);
     }
