@@ -22,6 +22,7 @@ mod node;
 mod peak;
 mod search;
 mod shape;
+mod shelf;
 mod spot;
 mod tree;
 

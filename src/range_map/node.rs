@@ -1,7 +1,9 @@
 //! The two kinds of nodes, and what can be done to one of them alone.
 
 use core::hint::select_unpredictable;
-use core::mem::needs_drop;
+use core::mem::{needs_drop, replace};
+
+use super::shelf::Shelf;
 
 /// No node.
 pub(super) const NIL: u32 = u32::MAX;
@@ -44,8 +46,7 @@ pub(super) struct Leaf<V, const N: usize> {
     pub(super) next: u32,
     pub(super) starts: [u64; N],
     pub(super) ends: [u64; N],
-    /// `None` in unused slots only.
-    pub(super) vals: [Option<V>; N],
+    pub(super) vals: Shelf<V, N>,
 }
 
 /// What an edit of one leaf did that concerns the rest of the tree.
@@ -102,14 +103,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 "capacities are 3, 7, 15, 31 or 63"
             );
         }
-        Leaf {
-            len: 0,
-            prev: NIL,
-            next: NIL,
-            starts: [UNUSED; N],
-            ends: [0; N],
-            vals: [const { None }; N],
-        }
+        Leaf { len: 0, prev: NIL, next: NIL, starts: [UNUSED; N], ends: [0; N], vals: Shelf::new() }
     }
 
     /// Counts the ranges that start below `key`.
@@ -169,36 +163,70 @@ impl<V, const N: usize> Leaf<V, N> {
         (self.starts[at], self.ends[at], self.val(at))
     }
 
-    /// Opens `count` slots at `at`; what was there moves up.
+    /// Puts a range in slot `at`; what was there moves up. The leaf is not full.
     #[inline]
-    fn open(&mut self, at: usize, count: usize) {
-        let mut from = self.live();
-        self.len += count;
-        while from > at {
-            from -= 1;
-            let to = from + count;
-            self.starts[to] = self.starts[from];
-            self.ends[to] = self.ends[from];
-            self.vals[to] = self.vals[from].take();
+    fn insert(&mut self, at: usize, start: u64, end: u64, val: Option<V>) {
+        let len = self.len.min(N - 1);
+        let unused = self.vals.place(len);
+        for to in (at + 1..=len).rev() {
+            self.starts[to] = self.starts[to - 1];
+            self.ends[to] = self.ends[to - 1];
+            self.vals.set_place(to, self.vals.place(to - 1));
         }
+        self.starts[at] = start;
+        self.ends[at] = end;
+        self.vals.set_place(at, unused);
+        self.vals[at] = val;
+        self.len = len + 1;
+    }
+
+    /// Takes out slot `at`; what is above moves down.
+    #[inline]
+    fn remove(&mut self, at: usize) -> Option<V> {
+        let last = self.live() - 1;
+        let unused = self.vals.place(at);
+        let val = self.vals[at].take();
+        for to in at..last {
+            self.starts[to] = self.starts[to + 1];
+            self.ends[to] = self.ends[to + 1];
+            self.vals.set_place(to, self.vals.place(to + 1));
+        }
+        self.starts[last] = UNUSED;
+        self.vals.set_place(last, unused);
+        self.len = last;
+        val
+    }
+
+    /// Opens `count` slots at `at`; what was there moves up.
+    fn open(&mut self, at: usize, count: usize) {
+        let len = self.live();
+        self.starts.copy_within(at..len, at + count);
+        self.ends.copy_within(at..len, at + count);
+        self.vals.open(at, count, len);
+        self.len = len + count;
     }
 
     /// Closes the slots `from..to`, whose values are gone or need no drop.
     #[inline]
     fn close(&mut self, from: usize, to: usize) {
+        if to - from == 1 {
+            self.remove(from);
+        } else {
+            self.close_many(from, to);
+        }
+    }
+
+    fn close_many(&mut self, from: usize, to: usize) {
         let len = self.live();
-        let mut at = from;
-        for source in to..len {
-            self.starts[at] = self.starts[source];
-            self.ends[at] = self.ends[source];
-            self.vals[at] = self.vals[source].take();
-            at += 1;
+        let left = len - (to - from);
+        for at in from..to {
+            self.vals[at] = None;
         }
-        self.starts[at..len].fill(UNUSED);
-        for val in &mut self.vals[at..len] {
-            *val = None;
-        }
-        self.len = at;
+        self.starts.copy_within(to..len, from);
+        self.ends.copy_within(to..len, from);
+        self.vals.close(from, to, len);
+        self.starts[left..len].fill(UNUSED);
+        self.len = left;
     }
 
     #[inline]
@@ -218,8 +246,7 @@ impl<V, const N: usize> Leaf<V, N> {
     /// Takes out slot `at`.
     pub(super) fn take(&mut self, at: usize) -> (Edit, Option<V>) {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
-        let val = self.vals[at].take();
-        self.close(at, at + 1);
+        let val = self.remove(at);
         (Edit { grew: -1, opened: self.gap_before(at), closed, only: false }, val)
     }
 
@@ -271,8 +298,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 continue;
             }
             self.ends[at - 1] = self.ends[at];
-            let gone = self.vals[at].take();
-            self.close(at, at + 1);
+            let gone = self.remove(at);
             grew -= 1;
             if needs_drop::<V>() {
                 doomed[0] = gone;
@@ -313,8 +339,8 @@ impl<V, const N: usize> Leaf<V, N> {
         let len = self.live();
         self.starts[len..len + count].copy_from_slice(&right.starts[..count]);
         self.ends[len..len + count].copy_from_slice(&right.ends[..count]);
-        for (to, from) in self.vals[len..len + count].iter_mut().zip(&mut right.vals[..count]) {
-            *to = from.take();
+        for at in 0..count {
+            self.vals[len + at] = right.vals[at].take();
         }
         self.len = len + count;
         right.close(0, count);
@@ -327,8 +353,8 @@ impl<V, const N: usize> Leaf<V, N> {
         right.open(0, count);
         right.starts[..count].copy_from_slice(&self.starts[from..len]);
         right.ends[..count].copy_from_slice(&self.ends[from..len]);
-        for (to, from) in right.vals[..count].iter_mut().zip(&mut self.vals[from..len]) {
-            *to = from.take();
+        for at in 0..count {
+            right.vals[at] = self.vals[from + at].take();
         }
         self.starts[from..len].fill(UNUSED);
         self.len = from;
@@ -356,14 +382,12 @@ impl<V, const N: usize> Leaf<V, N> {
         let left = cut_left.then(|| dup(start, self.val(from)));
         let right = cut_right.then(|| dup(end, self.val(to - 1)));
         if right.is_some() {
-            let tail = core::mem::replace(&mut self.ends[to - 1], end);
-            self.open(to, 1);
-            (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
+            let tail = replace(&mut self.ends[to - 1], end);
+            self.insert(to, end, tail, right);
         }
         if left.is_some() {
-            let head = core::mem::replace(&mut self.starts[from], start);
-            self.open(from, 1);
-            (self.starts[from], self.ends[from], self.vals[from]) = (head, start, left);
+            let head = replace(&mut self.starts[from], start);
+            self.insert(from, head, start, left);
         }
         Ok((Slots { from: from + below, to: to + below }, below + above))
     }
@@ -394,8 +418,8 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         self.ends[first] = self.ends[last];
         if needs_drop::<V>() {
-            for (doomed, val) in doomed.iter_mut().zip(&mut self.vals[first + 1..=last]) {
-                *doomed = val.take();
+            for (doomed, at) in doomed.iter_mut().zip(first + 1..=last) {
+                *doomed = self.vals[at].take();
             }
         }
         self.close(first + 1, last + 1);
@@ -423,15 +447,13 @@ impl<V, const N: usize> Leaf<V, N> {
         let mut grew = 0;
         if right.is_some() {
             // The upper one first: it leaves the slots of the lower one in place.
-            let tail = core::mem::replace(&mut self.ends[to - 1], end);
-            self.open(to, 1);
-            (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
+            let tail = replace(&mut self.ends[to - 1], end);
+            self.insert(to, end, tail, right);
             grew += 1;
         }
         if left.is_some() {
-            let tail = core::mem::replace(&mut self.ends[at - 1], start);
-            self.open(at, 1);
-            (self.starts[at], self.ends[at], self.vals[at]) = (start, tail, left);
+            let tail = replace(&mut self.ends[at - 1], start);
+            self.insert(at, start, tail, left);
             grew += 1;
         }
         Ok(grew)
@@ -461,9 +483,8 @@ impl<V, const N: usize> Leaf<V, N> {
                 return Err(Full);
             }
             let val = dup(start, self.val(from));
-            let tail = core::mem::replace(&mut self.ends[from], start);
-            self.open(to, 1);
-            self.set(to, end, tail, val);
+            let tail = replace(&mut self.ends[from], start);
+            self.insert(to, end, tail, Some(val));
             return Ok(Edit { grew: 1, opened: end - start, ..Edit::NOTHING });
         }
         from += usize::from(trim_left);
@@ -566,17 +587,14 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
         }
         if replaced == 0 {
-            self.open(first, added);
-            self.starts[first] = new_start;
-            self.ends[first] = new_end;
-            self.vals[first] = val.take();
             if let Some((tail_end, copy)) = tail {
-                self.set(first + 1, end, tail_end, copy);
+                self.insert(first, end, tail_end, Some(copy));
             }
+            self.insert(first, new_start, new_end, val.take());
         } else {
             self.starts[first] = new_start;
             self.ends[first] = new_end;
-            let old = core::mem::replace(&mut self.vals[first], val.take());
+            let old = replace(&mut self.vals[first], val.take());
             if replaced > 1 {
                 let last = self.vals[beyond - 1].take();
                 self.close(first + 1, beyond);

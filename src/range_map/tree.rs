@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::arena::Arena;
 use super::node::{Edit, Inner, Leaf, NIL, Summary, UNUSED};
 use super::peak::Peak;
+use super::shelf::lookup;
 
 /// More levels than 2^32 leaves can need, as every node has two children.
 pub(super) const MAX_HEIGHT: usize = 32;
@@ -89,7 +90,7 @@ impl Path {
 pub(super) struct View<'a, V> {
     pub(super) starts: &'a [u64],
     pub(super) ends: &'a [u64],
-    pub(super) vals: &'a [Option<V>],
+    vals: (&'a [u8], &'a [Option<V>]),
 }
 
 impl<V> Clone for View<'_, V> {
@@ -102,7 +103,7 @@ impl<V> Copy for View<'_, V> {}
 impl<'a, V> View<'a, V> {
     fn of<const N: usize>(leaf: &'a Leaf<V, N>) -> Self {
         let len = leaf.live();
-        View { starts: &leaf.starts[..len], ends: &leaf.ends[..len], vals: &leaf.vals[..len] }
+        View { starts: &leaf.starts[..len], ends: &leaf.ends[..len], vals: leaf.vals.parts() }
     }
 
     #[inline]
@@ -112,7 +113,7 @@ impl<'a, V> View<'a, V> {
 
     #[inline]
     pub(super) fn val(&self, at: usize) -> &'a V {
-        self.vals[at].as_ref().expect("live slots hold a value")
+        lookup(self.vals, at).expect("live slots hold a value")
     }
 }
 
@@ -136,7 +137,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[inline]
     pub(super) fn view(&self, leaf: u32) -> View<'_, V> {
         if leaf == NIL {
-            self.small.first().map_or(View { starts: &[], ends: &[], vals: &[] }, View::of)
+            self.small.first().map_or(View { starts: &[], ends: &[], vals: (&[], &[]) }, View::of)
         } else {
             View::of(&self.leaves[leaf])
         }

@@ -1,0 +1,90 @@
+//! The values of a leaf, which stay where they are while their slots move.
+
+use core::ops::{Index, IndexMut};
+
+/// Up to `N` values by slot.
+///
+/// An edit in a leaf moves half of its slots on average. Of a value that moves a
+/// byte, which says where on the shelf the value is.
+#[derive(Clone, Copy)]
+pub(super) struct Shelf<V, const N: usize> {
+    /// For each slot the place of its value. Every place occurs once.
+    places: [u8; N],
+    /// `None` for unused slots only.
+    vals: [Option<V>; N],
+}
+
+/// Where on a shelf a value is.
+#[derive(Clone, Copy)]
+pub(super) struct Place(u8);
+
+impl<V, const N: usize> Shelf<V, N> {
+    #[allow(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "a leaf has at most 63 slots"
+    )]
+    pub(super) const fn new() -> Self {
+        let mut places = [0; N];
+        let mut at = 0;
+        while at < N {
+            places[at] = at as u8;
+            at += 1;
+        }
+        Shelf { places, vals: [const { None }; N] }
+    }
+
+    /// Places and values as they lie, for [`lookup`].
+    pub(super) fn parts(&self) -> (&[u8], &[Option<V>]) {
+        (&self.places, &self.vals)
+    }
+
+    /// Moves the slots `at..len` up; the `count` unused ones behind them are then
+    /// at `at`.
+    pub(super) fn open(&mut self, at: usize, count: usize, len: usize) {
+        self.places[at..len + count].rotate_right(count);
+    }
+
+    /// Moves the slots `to..len` down to `from`; those that were in between are
+    /// behind them then.
+    pub(super) fn close(&mut self, from: usize, to: usize, len: usize) {
+        self.places[from..len].rotate_left(to - from);
+    }
+
+    // For those who move slots one by one.
+
+    #[inline]
+    pub(super) fn place(&self, at: usize) -> Place {
+        Place(self.places[at])
+    }
+
+    #[inline]
+    pub(super) fn set_place(&mut self, at: usize, place: Place) {
+        self.places[at] = place.0;
+    }
+
+    pub(super) fn swap(&mut self, a: usize, b: usize) {
+        self.places.swap(a, b);
+    }
+}
+
+/// The value of slot `at` among the parts of a shelf.
+#[inline]
+pub(super) fn lookup<'a, V>(parts: (&[u8], &'a [Option<V>]), at: usize) -> Option<&'a V> {
+    parts.1[usize::from(parts.0[at])].as_ref()
+}
+
+impl<V, const N: usize> Index<usize> for Shelf<V, N> {
+    type Output = Option<V>;
+    #[inline]
+    fn index(&self, at: usize) -> &Option<V> {
+        &self.vals[usize::from(self.places[at])]
+    }
+}
+
+impl<V, const N: usize> IndexMut<usize> for Shelf<V, N> {
+    #[inline]
+    fn index_mut(&mut self, at: usize) -> &mut Option<V> {
+        &mut self.vals[usize::from(self.places[at])]
+    }
+}
