@@ -288,11 +288,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             if slots.count() == 0 {
                 return;
             }
-            let isolated = on_leaf!(self, leaf => leaf.isolate_slots(slots, (start, end), dup));
-            if let Ok((slots, grew)) = isolated {
+            let at = slots.from;
+            let isolated = on_leaf!(self, leaf => leaf.isolate_slot(at, (start, end), dup));
+            if let Ok((at, grew)) = isolated {
                 self.len += grew;
-                let joined = Joined { tree: self, at: Some(slots.from), start, end };
-                on_leaf!(joined.tree, leaf => leaf.change_slot(slots.from, &mut change));
+                let joined = Joined { tree: self, at: Some(at), start, end };
+                on_leaf!(joined.tree, leaf => leaf.change_slot(at, &mut change));
                 return;
             }
         }

@@ -163,70 +163,34 @@ impl<V, const N: usize> Leaf<V, N> {
         (self.starts[at], self.ends[at], self.val(at))
     }
 
-    /// Puts a range in slot `at`; what was there moves up. The leaf is not full.
-    #[inline]
-    fn insert(&mut self, at: usize, start: u64, end: u64, val: Option<V>) {
-        let len = self.len.min(N - 1);
-        let unused = self.vals.place(len);
-        for to in (at + 1..=len).rev() {
-            self.starts[to] = self.starts[to - 1];
-            self.ends[to] = self.ends[to - 1];
-            self.vals.set_place(to, self.vals.place(to - 1));
-        }
-        self.starts[at] = start;
-        self.ends[at] = end;
-        self.vals.set_place(at, unused);
-        self.vals[at] = val;
-        self.len = len + 1;
-    }
-
-    /// Takes out slot `at`; what is above moves down.
-    #[inline]
-    fn remove(&mut self, at: usize) -> Option<V> {
-        let last = self.live() - 1;
-        let unused = self.vals.place(at);
-        let val = self.vals[at].take();
-        for to in at..last {
-            self.starts[to] = self.starts[to + 1];
-            self.ends[to] = self.ends[to + 1];
-            self.vals.set_place(to, self.vals.place(to + 1));
-        }
-        self.starts[last] = UNUSED;
-        self.vals.set_place(last, unused);
-        self.len = last;
-        val
-    }
-
     /// Opens `count` slots at `at`; what was there moves up.
+    #[inline]
     fn open(&mut self, at: usize, count: usize) {
         let len = self.live();
-        self.starts.copy_within(at..len, at + count);
-        self.ends.copy_within(at..len, at + count);
-        self.vals.open(at, count, len);
+        for from in (at..len).rev() {
+            let to = from + count;
+            self.starts[to] = self.starts[from];
+            self.ends[to] = self.ends[from];
+            self.vals.swap(to, from);
+        }
         self.len = len + count;
     }
 
     /// Closes the slots `from..to`, whose values are gone or need no drop.
     #[inline]
     fn close(&mut self, from: usize, to: usize) {
-        if to - from == 1 {
-            self.remove(from);
-        } else {
-            self.close_many(from, to);
-        }
-    }
-
-    fn close_many(&mut self, from: usize, to: usize) {
         let len = self.live();
-        let left = len - (to - from);
-        for at in from..to {
+        for source in to..len {
+            let at = from + (source - to);
+            self.starts[at] = self.starts[source];
+            self.ends[at] = self.ends[source];
+            self.vals.swap(at, source);
+        }
+        self.len = len - (to - from);
+        for at in self.len..len {
+            self.starts[at] = UNUSED;
             self.vals[at] = None;
         }
-        self.starts.copy_within(to..len, from);
-        self.ends.copy_within(to..len, from);
-        self.vals.close(from, to, len);
-        self.starts[left..len].fill(UNUSED);
-        self.len = left;
     }
 
     #[inline]
@@ -246,7 +210,8 @@ impl<V, const N: usize> Leaf<V, N> {
     /// Takes out slot `at`.
     pub(super) fn take(&mut self, at: usize) -> (Edit, Option<V>) {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
-        let val = self.remove(at);
+        let val = self.vals[at].take();
+        self.close(at, at + 1);
         (Edit { grew: -1, opened: self.gap_before(at), closed, only: false }, val)
     }
 
@@ -298,7 +263,8 @@ impl<V, const N: usize> Leaf<V, N> {
                 continue;
             }
             self.ends[at - 1] = self.ends[at];
-            let gone = self.remove(at);
+            let gone = self.vals[at].take();
+            self.close(at, at + 1);
             grew -= 1;
             if needs_drop::<V>() {
                 doomed[0] = gone;
@@ -360,36 +326,41 @@ impl<V, const N: usize> Leaf<V, N> {
         self.len = from;
     }
 
-    /// Cuts the outermost ranges in `slots` in two at `start` and `end`, where they
-    /// reach past those; answers which slots then hold what lies between, and by
-    /// how many ranges the leaf grew.
+    /// Cuts the range in slot `at` at `start` and `end`, where it reaches past them;
+    /// answers which slot then holds what lies between, and by how many ranges the
+    /// leaf grew.
     ///
     /// This changes no gap and neither edge of the leaf.
     #[inline]
-    pub(super) fn isolate_slots(
+    pub(super) fn isolate_slot(
         &mut self,
-        Slots { from, to }: Slots,
+        at: usize,
         (start, end): (u64, u64),
         dup: &mut impl FnMut(u64, &V) -> V,
-    ) -> Result<(Slots, usize), Full> {
-        let cut_left = from < to && self.starts[from] < start;
-        let cut_right = from < to && self.ends[to - 1] > end;
-        let (below, above) = (usize::from(cut_left), usize::from(cut_right));
+    ) -> Result<(usize, usize), Full> {
+        let (head, tail) = (self.starts[at], self.ends[at]);
+        let (below, above) = (usize::from(head < start), usize::from(end < tail));
         if self.live() + below + above > N {
             return Err(Full);
         }
+        if below + above == 0 {
+            return Ok((at, 0));
+        }
         // Both copies first: one that panics finds the leaf unchanged.
-        let left = cut_left.then(|| dup(start, self.val(from)));
-        let right = cut_right.then(|| dup(end, self.val(to - 1)));
-        if right.is_some() {
-            let tail = replace(&mut self.ends[to - 1], end);
-            self.insert(to, end, tail, right);
+        let left = (head < start).then(|| dup(start, self.val(at)));
+        let right = (end < tail).then(|| dup(end, self.val(at)));
+        self.open(at + 1, below + above);
+        let middle = at + below;
+        if let Some(left) = left {
+            self.vals.swap(at, middle);
+            self.set(at, head, start, left);
+            self.starts[middle] = start;
         }
-        if left.is_some() {
-            let head = replace(&mut self.starts[from], start);
-            self.insert(from, head, start, left);
+        self.ends[middle] = end.min(tail);
+        if let Some(right) = right {
+            self.set(middle + 1, end, tail, right);
         }
-        Ok((Slots { from: from + below, to: to + below }, below + above))
+        Ok((middle, below + above))
     }
 
     /// Joins the range in slot `at` with its neighbours where they touch and are
@@ -448,12 +419,14 @@ impl<V, const N: usize> Leaf<V, N> {
         if right.is_some() {
             // The upper one first: it leaves the slots of the lower one in place.
             let tail = replace(&mut self.ends[to - 1], end);
-            self.insert(to, end, tail, right);
+            self.open(to, 1);
+            (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
             grew += 1;
         }
         if left.is_some() {
             let tail = replace(&mut self.ends[at - 1], start);
-            self.insert(at, start, tail, left);
+            self.open(at, 1);
+            (self.starts[at], self.ends[at], self.vals[at]) = (start, tail, left);
             grew += 1;
         }
         Ok(grew)
@@ -484,7 +457,8 @@ impl<V, const N: usize> Leaf<V, N> {
             }
             let val = dup(start, self.val(from));
             let tail = replace(&mut self.ends[from], start);
-            self.insert(to, end, tail, Some(val));
+            self.open(to, 1);
+            self.set(to, end, tail, val);
             return Ok(Edit { grew: 1, opened: end - start, ..Edit::NOTHING });
         }
         from += usize::from(trim_left);
@@ -508,12 +482,51 @@ impl<V, const N: usize> Leaf<V, N> {
         Ok(Edit { grew, opened: self.gap_before(from), closed, only: false })
     }
 
+    /// Puts `val` on `start..end`, which lies in the gap before slot `at`, and joins
+    /// equal neighbours; for the rest see [`put`](Self::put).
+    #[inline]
+    fn fill(
+        &mut self,
+        at: usize,
+        (start, end): (u64, u64),
+        val: &mut Option<V>,
+        doomed: &mut Doomed<V>,
+    ) -> Result<Edit, Full>
+    where
+        V: PartialEq,
+    {
+        let len = self.live();
+        let joins_left = at > 0 && self.ends[at - 1] == start && self.vals[at - 1] == *val;
+        let joins_right = at < len && self.starts[at] == end && self.vals[at] == *val;
+        let mut edit = Edit { closed: self.gap_before(at), only: true, ..Edit::NOTHING };
+        if joins_left && joins_right {
+            self.ends[at - 1] = self.ends[at];
+            doomed[0] = self.vals[at].take();
+            self.close(at, at + 1);
+            edit.grew = -1;
+        } else if joins_left {
+            self.ends[at - 1] = end;
+            edit.opened = self.gap_before(at);
+        } else if joins_right {
+            self.starts[at] = start;
+            edit.opened = self.gap_before(at);
+        } else if len == N {
+            return Err(Full);
+        } else {
+            self.open(at, 1);
+            (self.starts[at], self.ends[at], self.vals[at]) = (start, end, val.take());
+            edit.grew = 1;
+            edit.opened = self.gap_before(at).max(self.gap_before(at + 1));
+        }
+        Ok(edit)
+    }
+
     /// Puts `val` on `start..end`, over the ranges in `slots`, and joins equal
     /// neighbours.
     ///
     /// Nothing outside this leaf may overlap or continue the range, and where
-    /// values need a drop no whole range may lie inside it. `val` is taken
-    /// unless the leaf is full or has an equal value in place.
+    /// values need a drop no whole range may lie inside it. `val` is left where the
+    /// leaf is full or an equal value is in place.
     #[inline]
     pub(super) fn put(
         &mut self,
@@ -526,6 +539,9 @@ impl<V, const N: usize> Leaf<V, N> {
     where
         V: PartialEq,
     {
+        if from == to {
+            return self.fill(from, (start, end), val, doomed);
+        }
         let len = self.live();
         let new = val.as_ref().expect("put is called with a value");
 
@@ -541,7 +557,7 @@ impl<V, const N: usize> Leaf<V, N> {
         let (mut new_start, mut new_end) = (start, end);
         let (mut trim_left, mut trim_right) = (false, false);
         let mut tail = None;
-        if from < to && self.starts[from] < start {
+        if self.starts[from] < start {
             let left_end = self.ends[from];
             if self.val(from) == new {
                 if left_end >= end {
@@ -561,7 +577,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         if tail.is_some() {
             // What reaches past the end is the other half of the left neighbour.
-        } else if from < to && self.ends[to - 1] > end {
+        } else if self.ends[to - 1] > end {
             if self.val(to - 1) == new {
                 new_end = self.ends[to - 1];
             } else {
@@ -587,10 +603,13 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
         }
         if replaced == 0 {
+            self.open(first, added);
+            self.starts[first] = new_start;
+            self.ends[first] = new_end;
+            self.vals[first] = val.take();
             if let Some((tail_end, copy)) = tail {
-                self.insert(first, end, tail_end, Some(copy));
+                self.set(first + 1, end, tail_end, copy);
             }
-            self.insert(first, new_start, new_end, val.take());
         } else {
             self.starts[first] = new_start;
             self.ends[first] = new_end;
@@ -608,7 +627,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         let opened = self.gap_before(first).max(self.gap_before(first + added));
         let grew = added.wrapping_sub(replaced).cast_signed();
-        Ok(Edit { grew, opened, closed, only: from == to })
+        Ok(Edit { grew, opened, closed, only: false })
     }
 }
 

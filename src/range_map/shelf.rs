@@ -14,10 +14,6 @@ pub(super) struct Shelf<V, const N: usize> {
     vals: [Option<V>; N],
 }
 
-/// Where on a shelf a value is.
-#[derive(Clone, Copy)]
-pub(super) struct Place(u8);
-
 impl<V, const N: usize> Shelf<V, N> {
     #[allow(
         clippy::as_conversions,
@@ -39,30 +35,8 @@ impl<V, const N: usize> Shelf<V, N> {
         (&self.places, &self.vals)
     }
 
-    /// Moves the slots `at..len` up; the `count` unused ones behind them are then
-    /// at `at`.
-    pub(super) fn open(&mut self, at: usize, count: usize, len: usize) {
-        self.places[at..len + count].rotate_right(count);
-    }
-
-    /// Moves the slots `to..len` down to `from`; those that were in between are
-    /// behind them then.
-    pub(super) fn close(&mut self, from: usize, to: usize, len: usize) {
-        self.places[from..len].rotate_left(to - from);
-    }
-
-    // For those who move slots one by one.
-
+    /// Exchanges the values of two slots, which moves neither.
     #[inline]
-    pub(super) fn place(&self, at: usize) -> Place {
-        Place(self.places[at])
-    }
-
-    #[inline]
-    pub(super) fn set_place(&mut self, at: usize, place: Place) {
-        self.places[at] = place.0;
-    }
-
     pub(super) fn swap(&mut self, a: usize, b: usize) {
         self.places.swap(a, b);
     }
