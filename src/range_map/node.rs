@@ -163,9 +163,26 @@ impl<V, const N: usize> Leaf<V, N> {
         (self.starts[at], self.ends[at], self.val(at))
     }
 
+    /// Opens slot `at`; what was there moves up.
+    #[inline]
+    fn open(&mut self, at: usize) {
+        let len = self.len.min(N - 1);
+        let unused = self.vals.place(len);
+        for to in (at + 1..=len).rev() {
+            self.starts[to] = self.starts[to - 1];
+            self.ends[to] = self.ends[to - 1];
+            self.vals.relay(to, to - 1);
+        }
+        self.vals.set_place(at, unused);
+        self.len = len + 1;
+    }
+
     /// Opens `count` slots at `at`; what was there moves up.
     #[inline]
-    fn open(&mut self, at: usize, count: usize) {
+    fn open_many(&mut self, at: usize, count: usize) {
+        if count == 1 {
+            return self.open(at);
+        }
         let len = self.live();
         for from in (at..len).rev() {
             let to = from + count;
@@ -176,9 +193,28 @@ impl<V, const N: usize> Leaf<V, N> {
         self.len = len + count;
     }
 
+    /// Closes slot `at`, whose value is gone or needs no drop.
+    #[inline]
+    fn close(&mut self, at: usize) {
+        let last = self.live() - 1;
+        let unused = self.vals.place(at);
+        for to in at..last {
+            self.starts[to] = self.starts[to + 1];
+            self.ends[to] = self.ends[to + 1];
+            self.vals.relay(to, to + 1);
+        }
+        self.starts[last] = UNUSED;
+        self.vals.set_place(last, unused);
+        self.vals[last] = None;
+        self.len = last;
+    }
+
     /// Closes the slots `from..to`, whose values are gone or need no drop.
     #[inline]
-    fn close(&mut self, from: usize, to: usize) {
+    fn close_many(&mut self, from: usize, to: usize) {
+        if to - from == 1 {
+            return self.close(from);
+        }
         let len = self.live();
         for source in to..len {
             let at = from + (source - to);
@@ -209,10 +245,16 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Takes out slot `at`.
     pub(super) fn take(&mut self, at: usize) -> (Edit, Option<V>) {
-        let closed = self.gap_before(at).max(self.gap_before(at + 1));
         let val = self.vals[at].take();
-        self.close(at, at + 1);
-        (Edit { grew: -1, opened: self.gap_before(at), closed, only: false }, val)
+        (self.remove(at), val)
+    }
+
+    /// Removes slot `at`, whose value is gone or needs no drop.
+    #[inline]
+    fn remove(&mut self, at: usize) -> Edit {
+        let closed = self.gap_before(at).max(self.gap_before(at + 1));
+        self.close(at);
+        Edit { grew: -1, opened: self.gap_before(at), closed, only: false }
     }
 
     /// Lets the range that ends at `from`, the last one before it, end at `to`.
@@ -264,7 +306,7 @@ impl<V, const N: usize> Leaf<V, N> {
             }
             self.ends[at - 1] = self.ends[at];
             let gone = self.vals[at].take();
-            self.close(at, at + 1);
+            self.close(at);
             grew -= 1;
             if needs_drop::<V>() {
                 doomed[0] = gone;
@@ -309,14 +351,14 @@ impl<V, const N: usize> Leaf<V, N> {
             self.vals[len + at] = right.vals[at].take();
         }
         self.len = len + count;
-        right.close(0, count);
+        right.close_many(0, count);
     }
 
     /// Moves the last `count` ranges of `self` before those of `right`.
     pub(super) fn push_into(&mut self, right: &mut Self, count: usize) {
         let len = self.live();
         let from = len - count;
-        right.open(0, count);
+        right.open_many(0, count);
         right.starts[..count].copy_from_slice(&self.starts[from..len]);
         right.ends[..count].copy_from_slice(&self.ends[from..len]);
         for at in 0..count {
@@ -349,7 +391,7 @@ impl<V, const N: usize> Leaf<V, N> {
         // Both copies first: one that panics finds the leaf unchanged.
         let left = (head < start).then(|| dup(start, self.val(at)));
         let right = (end < tail).then(|| dup(end, self.val(at)));
-        self.open(at + 1, below + above);
+        self.open_many(at + 1, below + above);
         let middle = at + below;
         if let Some(left) = left {
             self.vals.swap(at, middle);
@@ -393,7 +435,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 *doomed = self.vals[at].take();
             }
         }
-        self.close(first + 1, last + 1);
+        self.close_many(first + 1, last + 1);
         -(last - first).cast_signed()
     }
 
@@ -419,13 +461,13 @@ impl<V, const N: usize> Leaf<V, N> {
         if right.is_some() {
             // The upper one first: it leaves the slots of the lower one in place.
             let tail = replace(&mut self.ends[to - 1], end);
-            self.open(to, 1);
+            self.open(to);
             (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
             grew += 1;
         }
         if left.is_some() {
             let tail = replace(&mut self.ends[at - 1], start);
-            self.open(at, 1);
+            self.open(at);
             (self.starts[at], self.ends[at], self.vals[at]) = (start, tail, left);
             grew += 1;
         }
@@ -438,6 +480,25 @@ impl<V, const N: usize> Leaf<V, N> {
     /// caller calls again until nothing is left.
     #[inline]
     pub(super) fn cut(
+        &mut self,
+        slots: Slots,
+        (start, end): (u64, u64),
+        dup: &mut impl FnMut(u64, &V) -> V,
+        doomed: &mut Doomed<V>,
+    ) -> Result<Edit, Full> {
+        let at = slots.from;
+        if slots.count() == 1 && self.starts[at] == start && self.ends[at] == end {
+            if needs_drop::<V>() {
+                doomed[0] = self.vals[at].take();
+            }
+            return Ok(self.remove(at));
+        }
+        self.cut_parts(slots, (start, end), dup, doomed)
+    }
+
+    /// The same where it is not just one whole range.
+    #[inline(never)]
+    fn cut_parts(
         &mut self,
         slots: Slots,
         (start, end): (u64, u64),
@@ -457,7 +518,7 @@ impl<V, const N: usize> Leaf<V, N> {
             }
             let val = dup(start, self.val(from));
             let tail = replace(&mut self.ends[from], start);
-            self.open(to, 1);
+            self.open(to);
             self.set(to, end, tail, val);
             return Ok(Edit { grew: 1, opened: end - start, ..Edit::NOTHING });
         }
@@ -476,7 +537,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 from = to - 1;
                 doomed[0] = self.vals[from].take();
             }
-            self.close(from, to);
+            self.close_many(from, to);
         }
         let grew = -to.wrapping_sub(from).cast_signed();
         Ok(Edit { grew, opened: self.gap_before(from), closed, only: false })
@@ -502,7 +563,7 @@ impl<V, const N: usize> Leaf<V, N> {
         if joins_left && joins_right {
             self.ends[at - 1] = self.ends[at];
             doomed[0] = self.vals[at].take();
-            self.close(at, at + 1);
+            self.close(at);
             edit.grew = -1;
         } else if joins_left {
             self.ends[at - 1] = end;
@@ -513,7 +574,7 @@ impl<V, const N: usize> Leaf<V, N> {
         } else if len == N {
             return Err(Full);
         } else {
-            self.open(at, 1);
+            self.open(at);
             (self.starts[at], self.ends[at], self.vals[at]) = (start, end, val.take());
             edit.grew = 1;
             edit.opened = self.gap_before(at).max(self.gap_before(at + 1));
@@ -530,6 +591,26 @@ impl<V, const N: usize> Leaf<V, N> {
     #[inline]
     pub(super) fn put(
         &mut self,
+        slots: Slots,
+        keys: (u64, u64),
+        val: &mut Option<V>,
+        dup: &mut impl FnMut(u64, &V) -> V,
+        doomed: &mut Doomed<V>,
+    ) -> Result<Edit, Full>
+    where
+        V: PartialEq,
+    {
+        if slots.count() == 0 {
+            self.fill(slots.from, keys, val, doomed)
+        } else {
+            self.put_over(slots, keys, val, dup, doomed)
+        }
+    }
+
+    /// The same where something is in the way.
+    #[inline(never)]
+    fn put_over(
+        &mut self,
         Slots { from, to }: Slots,
         (start, end): (u64, u64),
         val: &mut Option<V>,
@@ -539,9 +620,6 @@ impl<V, const N: usize> Leaf<V, N> {
     where
         V: PartialEq,
     {
-        if from == to {
-            return self.fill(from, (start, end), val, doomed);
-        }
         let len = self.live();
         let new = val.as_ref().expect("put is called with a value");
 
@@ -603,7 +681,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
         }
         if replaced == 0 {
-            self.open(first, added);
+            self.open_many(first, added);
             self.starts[first] = new_start;
             self.ends[first] = new_end;
             self.vals[first] = val.take();
@@ -616,7 +694,7 @@ impl<V, const N: usize> Leaf<V, N> {
             let old = replace(&mut self.vals[first], val.take());
             if replaced > 1 {
                 let last = self.vals[beyond - 1].take();
-                self.close(first + 1, beyond);
+                self.close_many(first + 1, beyond);
                 if needs_drop::<V>() {
                     doomed[1] = last;
                 }

@@ -14,6 +14,10 @@ pub(super) struct Shelf<V, const N: usize> {
     vals: [Option<V>; N],
 }
 
+/// Where on a shelf a value is.
+#[derive(Clone, Copy)]
+pub(super) struct Place(u8);
+
 impl<V, const N: usize> Shelf<V, N> {
     #[allow(
         clippy::as_conversions,
@@ -33,6 +37,25 @@ impl<V, const N: usize> Shelf<V, N> {
     /// Places and values as they lie, for [`lookup`].
     pub(super) fn parts(&self) -> (&[u8], &[Option<V>]) {
         (&self.places, &self.vals)
+    }
+
+    // To move slots one by one: what the first one had goes to the last one. (In a
+    // chain of exchanges each would wait for the one before.)
+
+    /// Lets slot `to` have what slot `from` has.
+    #[inline]
+    pub(super) fn relay(&mut self, to: usize, from: usize) {
+        self.places[to] = self.places[from];
+    }
+
+    #[inline]
+    pub(super) fn place(&self, at: usize) -> Place {
+        Place(self.places[at])
+    }
+
+    #[inline]
+    pub(super) fn set_place(&mut self, at: usize, place: Place) {
+        self.places[at] = place.0;
     }
 
     /// Exchanges the values of two slots, which moves neither.
