@@ -168,10 +168,10 @@ impl<V, const N: usize> Leaf<V, N> {
     fn open(&mut self, at: usize) {
         let len = self.len.min(N - 1);
         let unused = self.vals.place(len);
-        for to in (at + 1..=len).rev() {
-            self.starts[to] = self.starts[to - 1];
-            self.ends[to] = self.ends[to - 1];
-            self.vals.relay(to, to - 1);
+        for from in (at..len).rev() {
+            self.starts[from + 1] = self.starts[from];
+            self.ends[from + 1] = self.ends[from];
+            self.vals.relay(from + 1, from);
         }
         self.vals.set_place(at, unused);
         self.len = len + 1;

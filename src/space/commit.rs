@@ -384,12 +384,16 @@ impl<F: Clone + PartialEq> Drop for Commit<'_, F> {
         let (done, spot, gain) = (&self.range, self.spot, self.gain);
         let ack = &self.ack;
         let spare = |page, area: &Area<F>| ack.spare(page, area);
-        let change = mem::replace(&mut self.change, Change::Unmap);
         let books = Recount(self.space);
-        match change {
-            Change::Map(area) if self.made => books.0.areas.insert_at(spot, done, area, spare),
-            Change::Map(_) | Change::Unmap => books.0.areas.remove_at(spot, done, spare),
-            change => books.0.areas.update_at(spot, done, |_, area| change.apply(area), spare),
+        if self.change.alters() {
+            let change = &self.change;
+            books.0.areas.update_at(spot, done, |_, area| change.apply(area), spare);
+        } else if self.made
+            && let Change::Map(area) = mem::replace(&mut self.change, Change::Unmap)
+        {
+            books.0.areas.insert_at(spot, done, area, spare);
+        } else {
+            books.0.areas.remove_at(spot, done, spare);
         }
         books.0.tally.add(gain);
         mem::forget(books);
