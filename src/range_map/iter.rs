@@ -114,8 +114,11 @@ impl<V, const S: usize, const L: usize, const I: usize> Tree<V, S, L, I> {
     /// The one range at a spot, whole.
     #[inline]
     pub(super) fn only_at(&self, spot: Spot) -> Option<(u64, u64, &V)> {
-        let slots = spot.slots().filter(|slots| slots.count() == 1)?;
-        Some(self.entry((self.aimed_leaf(), slots.from)))
+        let at = spot.slots().filter(|slots| slots.count() == 1)?.from;
+        if self.height == 0 {
+            return self.small.first().map(|leaf| leaf.entry(at));
+        }
+        Some(self.leaves[self.path.leaf].entry(at))
     }
 
     fn after(&self, leaf: u32) -> Option<u32> {

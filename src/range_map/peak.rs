@@ -71,7 +71,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             }
         }
         self.peak.forget();
-        self.look_for_largest(level, closed);
+        if level <= self.height {
+            self.look_for_largest(level, closed);
+        }
     }
 
     /// Looks for the largest gap anew, from `level` up, where it may have been one

@@ -281,7 +281,9 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
         let pages = self.clip(&whole);
         let mut gain = Tally::ZERO;
         self.change.count(area, &pages, &mut gain);
-        self.keep_copies((&whole, area), (&whole, area));
+        if pages != whole {
+            self.keep_copies((&whole, area), (&whole, area));
+        }
         Some(Run { pages, gain, last: true })
     }
 
