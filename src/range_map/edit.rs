@@ -3,7 +3,7 @@
 use core::mem::needs_drop;
 
 use super::node::{Doomed, Edit, Full, Leaf, NIL, UNUSED};
-use super::spot::Spot;
+use super::spot::{Extent, Spot};
 use super::tree::Tree;
 
 /// Does something to the leaf of the last `seek`, of whichever kind it is.
@@ -33,7 +33,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// panics.
     #[inline]
     pub(super) fn cut(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
-        let spot = self.aim(start, end);
+        let spot = self.aim(start, end, Extent::Cut);
         self.cut_at(spot, start, end, dup);
     }
 
@@ -139,7 +139,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         V: PartialEq,
     {
         if start < end {
-            let spot = self.aim(start, end);
+            let spot = self.aim(start, end, Extent::Put);
             self.put_at(spot, start, end, val, dup);
         }
     }

@@ -459,18 +459,11 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
         if start >= end { Ok(()) } else { self.tree.try_reserve_edit(start, end) }
     }
 
-    /// Where `range` lies, for an edit of it.
+    /// Where `range` lies, for an edit of it that does no more than `extent` says.
     #[inline]
-    pub(crate) fn spot(&mut self, range: &Range<K>) -> Spot {
+    pub(crate) fn spot(&mut self, range: &Range<K>, extent: Extent) -> Spot {
         let (start, end) = indices(range);
-        self.tree.aim(start, end)
-    }
-
-    /// Whether an edit at `spot`, which does no more than `extent` says, needs no
-    /// memory, nor one of a part of the range that begins at its `start` too.
-    #[inline]
-    pub(crate) fn has_room(&self, spot: Spot, start: K, extent: Extent) -> bool {
-        self.tree.has_room(spot, start.to_index(), extent)
+        self.tree.aim(start, end, extent)
     }
 
     /// The range at `spot`, whole, if it is one and that is known.
@@ -674,19 +667,19 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         change: impl FnMut(Range<K>, &mut V),
         dup: impl FnMut(K, &V) -> V,
     ) {
-        let spot = self.spot(&range);
+        let spot = self.spot(&range, Extent::Update);
         self.update_at(spot, &range, change, dup);
     }
 
     /// [`insert_at`](Self::insert_at) wherever `range` lies.
     pub(crate) fn insert_with(&mut self, range: Range<K>, value: V, dup: impl FnMut(K, &V) -> V) {
-        let spot = self.spot(&range);
+        let spot = self.spot(&range, Extent::Put);
         self.insert_at(spot, &range, value, dup);
     }
 
     /// [`remove_at`](Self::remove_at) wherever `range` lies.
     pub(crate) fn remove_with(&mut self, range: Range<K>, dup: impl FnMut(K, &V) -> V) {
-        let spot = self.spot(&range);
+        let spot = self.spot(&range, Extent::Cut);
         self.remove_at(spot, &range, dup);
     }
 }

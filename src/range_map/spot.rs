@@ -9,24 +9,46 @@ use super::tree::Tree;
 /// looked up a second time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spot {
-    /// The slots of the finger's leaf that overlap the range. The ends are the
-    /// wrong way round if other leaves have some, too: this fits two registers.
-    slots: Slots,
+    // Bytes, so that a spot fits a register.
+    from: u8,
+    to: u8,
+    /// Whether `from..to` are the slots of the finger's leaf that overlap the range,
+    /// and other leaves have none.
+    local: bool,
+    room: bool,
 }
 
 impl Spot {
-    const WIDE: Self = Spot { slots: Slots { from: 1, to: 0 } };
+    const WIDE: Self = Spot { from: 0, to: 0, local: false, room: false };
+
+    #[inline]
+    #[allow(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "a leaf has at most 63 slots"
+    )]
+    fn new(slots: Slots, room: bool) -> Self {
+        Spot { from: slots.from as u8, to: slots.to as u8, local: true, room }
+    }
 
     /// The slots of the ranges that overlap, if all are in the finger's leaf.
     #[inline]
     pub(super) fn slots(self) -> Option<Slots> {
-        (self.slots.from <= self.slots.to).then_some(self.slots)
+        let slots = Slots { from: usize::from(self.from), to: usize::from(self.to) };
+        self.local.then_some(slots)
     }
 
     /// Whether nothing overlaps; not all that is so is known to be.
     #[inline]
     pub(crate) fn is_gap(self) -> bool {
-        self.slots.from == self.slots.to
+        self.local && self.from == self.to
+    }
+
+    /// Whether the edit that the spot was found for, or one of a part of the range
+    /// that begins with it, needs no memory. If not, it may need some or none.
+    #[inline]
+    pub(crate) fn has_room(self) -> bool {
+        self.room
     }
 }
 
@@ -43,39 +65,31 @@ pub(crate) enum Extent {
 
 impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
     /// Points the finger at the leaf around `start`, and tells where in it
-    /// `start..end` lies.
-    #[inline]
-    pub(super) fn aim(&mut self, start: u64, end: u64) -> Spot {
+    /// `start..end` lies, for an edit that does no more than `extent` says.
+    #[inline(never)]
+    pub(super) fn aim(&mut self, start: u64, end: u64, extent: Extent) -> Spot {
         if start >= end {
             return Spot::WIDE;
         }
         if self.height == 0 {
-            let small = self.small.first();
-            return small.map_or(Spot::WIDE, |leaf| Spot { slots: leaf.slots(start, end) });
+            let Some(leaf) = self.small.first() else { return Spot::WIDE };
+            let slots = leaf.slots(start, end);
+            return Spot::new(slots, leaf.has_room(slots, start, extent));
         }
         if self.seek(start + 1) < end {
             return Spot::WIDE;
         }
-        Spot { slots: self.leaves[self.path.leaf].slots(start, end) }
+        let leaf = &self.leaves[self.path.leaf];
+        let slots = leaf.slots(start, end);
+        // What takes the place of the first range may go to the leaf before.
+        let stays = extent != Extent::Put || slots.from > 0 || slots.to == 0;
+        Spot::new(slots, stays && leaf.has_room(slots, start, extent))
     }
 
     /// The leaf whose slots a spot names; `NIL` names the small one.
     #[inline]
     pub(super) fn aimed_leaf(&self) -> u32 {
         if self.height == 0 { NIL } else { self.path.leaf }
-    }
-
-    /// Whether an edit at `spot`, or of a part that begins at `start` too, needs no
-    /// memory. That it may need some does not mean that it will.
-    #[inline]
-    pub(super) fn has_room(&self, spot: Spot, start: u64, extent: Extent) -> bool {
-        let Some(slots) = spot.slots() else { return false };
-        if self.height == 0 {
-            return self.small.first().is_some_and(|leaf| leaf.has_room(slots, start, extent));
-        }
-        // What takes the place of the first range may go to the leaf before.
-        let stays = extent != Extent::Put || slots.from > 0 || slots.to == 0;
-        stays && self.leaves[self.path.leaf].has_room(slots, start, extent)
     }
 
     /// Whether `val` on `start..end`, at `slots`, continues a range of another leaf.

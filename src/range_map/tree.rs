@@ -203,10 +203,15 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             return UNUSED;
         }
         if !self.finger_holds(key) {
-            self.peak.forget();
-            descend(&self.inners, (self.root, self.height), key, &mut self.path);
+            self.move_finger(key);
         }
         self.path.limit
+    }
+
+    #[inline(never)]
+    fn move_finger(&mut self, key: u64) {
+        self.peak.forget();
+        descend(&self.inners, (self.root, self.height), key, &mut self.path);
     }
 
     /// Forgets the finger, which every change of the shape must.

@@ -381,7 +381,7 @@ impl<F: Clone + PartialEq> Drop for Commit<'_, F> {
         }
         if upto < self.range.end {
             self.range.end = upto;
-            self.spot = self.space.areas.spot(&self.range);
+            self.spot = self.space.areas.spot(&self.range, self.change.extent());
         }
         let (done, spot, gain) = (&self.range, self.spot, self.gain);
         let ack = &self.ack;

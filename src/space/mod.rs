@@ -250,12 +250,19 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// Secures the memory for an edit of `range` and finds where it lies.
     #[inline]
     fn secure(&mut self, call: Call, range: &Range<u64>, extent: Extent) -> Result<Spot, Error> {
-        let spot = self.areas.spot(range);
-        if self.areas.has_room(spot, range.start, extent) {
-            return Ok(spot);
-        }
+        let spot = self.areas.spot(range, extent);
+        if spot.has_room() { Ok(spot) } else { self.secure_more(call, range, extent) }
+    }
+
+    #[cold]
+    fn secure_more(
+        &mut self,
+        call: Call,
+        range: &Range<u64>,
+        extent: Extent,
+    ) -> Result<Spot, Error> {
         self.areas.try_reserve_edit(range.clone()).map_err(|_| call.no_memory())?;
-        Ok(self.areas.spot(range))
+        Ok(self.areas.spot(range, extent))
     }
 
     /// Walks every invariant of the books; for tests.

@@ -154,7 +154,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         self.check_starts(call, self.areas.len(), snapshot.areas.len())?;
         self.areas.try_reserve_inserts(plan.len()).map_err(|_| call.no_memory())?;
         for (range, change) in plan {
-            let spot = self.areas.spot(&range);
+            let spot = self.areas.spot(&range, change.extent());
             match change {
                 Change::Map(_) => {
                     Commit::new(self, range, spot, change).report_map(&mut handler)?;
