@@ -52,6 +52,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             for level in 1..=self.height {
                 assert!(path.at(level) == self.path.at(level), "invariant 12 at level {level}");
             }
+            self.check_peak();
         }
     }
 
@@ -113,6 +114,7 @@ fn check_leaf<'a, V: PartialEq, const N: usize>(
     last: &mut Option<(u64, &'a V)>,
 ) {
     assert!(leaf.len <= N, "invariant 6: a leaf of {}", leaf.len);
+    assert!(leaf.vals.is_sound(), "invariant 13");
     for at in 0..leaf.live() {
         let (start, end, val) = (leaf.starts[at], leaf.ends[at], leaf.val(at));
         assert!(start < end, "invariant 1: {start}..{end}");

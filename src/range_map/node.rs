@@ -137,12 +137,12 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// The gap between the ranges in slots `at - 1` and `at`; 0 at the edges.
     #[inline]
-    fn gap_before(&self, at: usize) -> u64 {
+    pub(super) fn gap_before(&self, at: usize) -> u64 {
         if at == 0 || at >= self.live() { 0 } else { self.starts[at] - self.ends[at - 1] }
     }
 
     /// The largest of the gaps before the slots `from` to `to`.
-    fn gaps_before(&self, from: usize, to: usize) -> u64 {
+    pub(super) fn gaps_before(&self, from: usize, to: usize) -> u64 {
         (from..=to).fold(0, |max, at| max.max(self.gap_before(at)))
     }
 

@@ -76,6 +76,30 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
     }
 
+    /// Panics if invariant 14 does not hold; the finger is set.
+    pub(super) fn check_peak(&self) {
+        let Peak { gap, closed, levels, before } = self.peak;
+        if gap == 0 {
+            return;
+        }
+        let leaf = &self.leaves[self.path.leaf];
+        let at = (0..leaf.live()).find(|&at| leaf.gap_before(at) == gap);
+        let at = at.expect("invariant 14: the peak is a gap of the finger's leaf");
+        let mut others = leaf.gaps_before(0, at - 1).max(leaf.gaps_before(at + 1, leaf.live()));
+        for (level, before) in (1..=levels).zip(before) {
+            let (id, slot) = self.path.at(level);
+            let node = &self.inners[id];
+            others = others.max(node.lead(slot));
+            assert!(node.gaps[slot] == gap && others < gap, "invariant 14 at level {level}");
+            assert!(
+                others == before || (others < before && before <= closed),
+                "invariant 14: {others} is not {before} at level {level}"
+            );
+            let gaps = (0..node.live()).filter(|&at| at != slot).map(|at| node.gaps[at]);
+            others = others.max(gaps.max().unwrap_or(0));
+        }
+    }
+
     /// Looks for the largest gap anew, from `level` up, where it may have been one
     /// of `gap` that is gone.
     fn look_for_largest(&mut self, level: usize, gap: u64) {

@@ -58,6 +58,14 @@ impl<V, const N: usize> Shelf<V, N> {
         self.places[at] = place.0;
     }
 
+    /// Whether every place occurs once.
+    pub(super) fn is_sound(&self) -> bool {
+        let mut seen = [false; N];
+        self.places.iter().all(|&place| {
+            seen.get_mut(usize::from(place)).is_some_and(|seen| !core::mem::replace(seen, true))
+        })
+    }
+
     /// Exchanges the values of two slots, which moves neither.
     #[inline]
     pub(super) fn swap(&mut self, a: usize, b: usize) {

@@ -32,6 +32,9 @@ pub(super) const MAX_HEIGHT: usize = 32;
 // 11. While `height` is not 0 the small leaf is allocated and empty, so that
 //     the way back to it needs no memory.
 // 12. The finger, when it is set, is a path that a descent would take.
+// 13. The slots of a leaf have their values in different places.
+// 14. The peak, when there is one, is a gap in the finger's leaf and the largest on
+//     its levels; what it says of the others there is right.
 pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: usize> {
     /// Holds at most one leaf. Nothing is allocated for an empty tree.
     pub(super) small: Vec<Leaf<V, SMALL>>,
