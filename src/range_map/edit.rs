@@ -385,11 +385,39 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if leaf.ends[last] != limit || leaf.val(last) != self.leaves[leaf.next].val(0) {
             return;
         }
+        let (parent, slot) = self.path.at(1);
+        if slot + 1 < self.inners[parent].live() && self.leaves[leaf.next].len > 1 {
+            return self.join_sibling();
+        }
         // The right one goes first: a hole for a moment, and never an overlap.
         let (end, _displaced) = self.take_at(limit);
         self.seek(limit);
         let edit = on_leaf!(self, leaf => leaf.extend_last_before(limit, end));
         self.settle(edit);
+    }
+
+    /// Joins the last range of the finger's leaf with the first of the next leaf,
+    /// which has more and the same parent.
+    ///
+    /// No gap opens or closes: the one behind the first range of the next leaf is
+    /// then the one before that leaf, which the same slot knows. And both leaves
+    /// lie inside of what the nodes above know of their parent.
+    fn join_sibling(&mut self) {
+        let left = self.path.leaf;
+        let (parent, slot) = self.path.at(1);
+        let (leaf, next) = self.leaves.pair(left, self.leaves[left].next);
+        let (end, _displaced) = next.take_first();
+        leaf.extend_last(end);
+        let (start, small) = (next.starts[0], next.len < Leaf::<V, LEAF>::MIN);
+        let node = &mut self.inners[parent];
+        (node.lasts[slot], node.firsts[slot + 1]) = (end, start);
+        self.path.limit = start;
+        self.peak.forget();
+        self.len -= 1;
+        if small {
+            self.seek(start + 1);
+            self.mend_leaf();
+        }
     }
 }
 

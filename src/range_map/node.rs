@@ -257,6 +257,19 @@ impl<V, const N: usize> Leaf<V, N> {
         Edit { grew: -1, opened: self.gap_before(at), closed, only: false }
     }
 
+    /// Takes the first range out and answers its end and value.
+    pub(super) fn take_first(&mut self) -> (u64, Option<V>) {
+        let (end, val) = (self.ends[0], self.vals[0].take());
+        self.close(0);
+        (end, val)
+    }
+
+    /// Lets the last range end at `end`.
+    pub(super) fn extend_last(&mut self, end: u64) {
+        let last = self.live() - 1;
+        self.ends[last] = end;
+    }
+
     /// Lets the range that ends at `from`, the last one before it, end at `to`.
     pub(super) fn extend_last_before(&mut self, from: u64, to: u64) -> Edit {
         let at = self.rank(from) - 1;
