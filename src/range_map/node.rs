@@ -616,13 +616,13 @@ impl<V, const N: usize> Leaf<V, N> {
         if slots.count() == 0 {
             self.fill(slots.from, keys, val, doomed)
         } else {
-            self.put_over(slots, keys, val, dup, doomed)
+            self.overwrite(slots, keys, val, dup, doomed)
         }
     }
 
     /// The same where something is in the way.
     #[inline(never)]
-    fn put_over(
+    fn overwrite(
         &mut self,
         Slots { from, to }: Slots,
         (start, end): (u64, u64),
