@@ -274,6 +274,7 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     }
 
     /// The first run to report, with the copies for cutting it made.
+    #[inline]
     fn first_run(&self) -> Option<Run> {
         let Some((whole, area)) = self.space.areas.only_at(self.spot) else {
             return if self.spot.is_gap() { None } else { self.run_from(self.range.start) };
@@ -309,11 +310,13 @@ impl<'s, F: Clone + PartialEq> Commit<'s, F> {
     }
 
     /// What of `pages` belongs to the operation.
+    #[inline]
     fn clip(&self, pages: &Range<u64>) -> Range<u64> {
         pages.start.max(self.range.start)..pages.end.min(self.range.end)
     }
 
     /// Makes the copies for cutting a run that is made as a whole.
+    #[inline(never)]
     fn keep_copies(&self, first: (&Range<u64>, &Area<F>), last: (&Range<u64>, &Area<F>)) {
         let cut_first = first.0.start < self.range.start;
         let cut_last = self.range.end < last.0.end;
