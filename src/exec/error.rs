@@ -1,6 +1,7 @@
 //! What an executor, a reservation or a host handler can be refused.
 
 use super::sys::Errno;
+use super::view;
 use crate::{Error, MapFlags, Span};
 use core::fmt;
 
@@ -59,7 +60,8 @@ pub enum ExecError {
     Kernel {
         /// The call.
         call: Syscall,
-        /// The bytes that it was to change; of a move, those of the new place.
+        /// The bytes that it was to change; of a move, those of the new place. Where
+        /// a place was not chosen yet, as many bytes from 0 on.
         span: Span,
         /// The error number, positive.
         errno: i32,
@@ -71,13 +73,13 @@ pub enum ExecError {
         /// mapping, but not its contents.
         lost: Vec<Span>,
     },
-    /// A length of zero cannot be reserved, and so many bytes at this address end
-    /// past 2^64 or are not whole pages.
+    /// A length of zero cannot be reserved, nor what would end past 2^64 or begin
+    /// below 0 with its guards.
     #[error("cannot reserve {len:#x} bytes at {at:#x}")]
     Range {
         /// The address; 0 if none was asked for.
         at: u64,
-        /// The length, guards included.
+        /// The length, without guards.
         len: u64,
     },
     /// The alignment is not a power of two, or the fixed address is not aligned.
@@ -119,11 +121,12 @@ pub enum ExecError {
         /// How many bytes there are from `addr` on.
         end: u64,
     },
-    /// To map `span` again needs its file, and an executor keeps none.
+    /// Only private anonymous memory can be mapped again: an executor keeps no file,
+    /// and shared memory that is gone is gone.
     ///
-    /// Nothing has changed. Map it with [`Executor::map_at`](super::Executor::map_at)
-    /// and go on.
-    #[error("cannot restore {span}: the executor keeps no file")]
+    /// Nothing has changed. Map the file with
+    /// [`Executor::map_at`](super::Executor::map_at), and take a new snapshot.
+    #[error("cannot restore {span}: it is not private anonymous memory")]
     NeedsFile {
         /// The bytes that the file is to show again.
         span: Span,
@@ -142,11 +145,33 @@ pub enum ExecError {
         /// What is the matter with it.
         why: Undiscardable,
     },
-    /// The backing is one that the operation is not for. Nothing has changed.
-    #[error("cannot do this to {span}: it is neither anonymous memory nor a file")]
+    /// The backing is one that the operation is not for: memory of a device, or an
+    /// embedder's own; for a [`Host`](super::Host) also shared anonymous memory,
+    /// which has no identity there. Nothing has changed.
+    #[error("cannot do this to {span}: its backing is not one that it can be done to")]
     Backing {
         /// The piece with such a backing.
         span: Span,
+    },
+    /// A file with large pages is mapped in whole ones, at multiples of their size,
+    /// and stays where it is: the kernel would round, and reach past what is asked
+    /// for. Nothing has changed.
+    #[error("cannot map or move {len:#x} bytes at {addr:#x}: pages of {size:#x} bytes stay whole")]
+    LargePages {
+        /// The address; 0 if it was not chosen yet.
+        addr: u64,
+        /// The length.
+        len: u64,
+        /// The size of a page of the file.
+        size: u64,
+    },
+    /// The pages of the books are smaller than the system's. Nothing has changed.
+    #[error("cannot change {span}: the system's pages have {page:#x} bytes")]
+    Page {
+        /// The bytes of the change.
+        span: Span,
+        /// The size of the system's pages.
+        page: u64,
     },
 }
 
@@ -191,7 +216,9 @@ impl ExecError {
             | Self::PastObject { .. }
             | Self::NeedsFile { .. }
             | Self::Discard { .. }
-            | Self::Backing { .. } => Errno::INVAL.raw_os_error(),
+            | Self::Backing { .. }
+            | Self::LargePages { .. }
+            | Self::Page { .. } => Errno::INVAL.raw_os_error(),
             Self::NoFile { .. } => Errno::BADF.raw_os_error(),
         }
     }
@@ -238,8 +265,12 @@ impl Refusal {
         move |errno| Self { call, span, errno, emptied: None }
     }
 
-    pub(super) const fn with_lost(self, lost: Vec<Span>) -> ExecError {
+    pub(super) fn with_lost(self, lost: Vec<Span>) -> ExecError {
         let Self { call, span, errno, .. } = self;
+        if errno == Errno::EXIST {
+            // What was lost before, and somebody else has now.
+            return ExecError::Taken { span, taken: view::first(span) };
+        }
         ExecError::Kernel { call, span, errno: errno.raw_os_error(), lost }
     }
 }

@@ -5,11 +5,11 @@ use super::error::{ExecError, Refusal, Syscall, Undiscardable};
 use super::files::Files;
 use super::listeners::Listeners;
 use super::memory::{self, ADVISED, Memory, Options, Source, Way};
-use super::mend::{About, Doubt, length};
+use super::mend::{About, Doubt, length, note_unlocked};
 use super::publish::{Publisher, Reader};
 use super::relocate::{self, Move, Old, Stop};
 use super::reservation::Reservation;
-use super::sys::{Errno, Ground};
+use super::sys::Ground;
 use super::view;
 use crate::{
     AddrSpace, Backing, Error, Gaps, Limits, MapFlags, Mapping, OpError, Placement, Prot, Region,
@@ -204,7 +204,9 @@ impl Executor {
     /// If nothing has changed:
     ///
     /// - [`ExecError::Refused`] as of [`AddrSpace::map_any`];
-    /// - [`ExecError::Flags`] for flags that no mapping here can have.
+    /// - [`ExecError::Flags`] for flags that no mapping here can have;
+    /// - [`ExecError::LargePages`] if `len` is not whole pages of such a file. Its
+    ///   place is then a multiple of their size.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: nothing is mapped there then.
     pub fn map_any(
@@ -213,7 +215,8 @@ impl Executor {
         memory: Memory<'_>,
         placement: Placement,
     ) -> Result<*mut u8, ExecError> {
-        let new = self.prepare(len, &memory)?;
+        let new = self.prepare(None, len, &memory)?;
+        let placement = if new.granule > 1 { placement.coarser(new.granule) } else { placement };
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made = space
             .map_any(len, new.mapping, placement, |update| make(update, ground, listeners, &new));
@@ -227,7 +230,8 @@ impl Executor {
     /// If nothing has changed:
     ///
     /// - [`ExecError::Refused`] as of [`AddrSpace::map_at`];
-    /// - [`ExecError::Flags`] for flags that no mapping here can have.
+    /// - [`ExecError::Flags`] for flags that no mapping here can have;
+    /// - [`ExecError::LargePages`] if it would be a part of a large page of the file.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: what was there is there, but for
     /// what the error says is lost.
@@ -250,7 +254,7 @@ impl Executor {
         len: u64,
         memory: Memory<'_>,
     ) -> Result<*mut u8, ExecError> {
-        let new = self.prepare(len, &memory)?;
+        let new = self.prepare(Some(addr), len, &memory)?;
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made =
             space.map_at(addr, len, new.mapping, |update| make(update, ground, listeners, &new));
@@ -269,7 +273,7 @@ impl Executor {
         len: u64,
         memory: Memory<'_>,
     ) -> Result<*mut u8, ExecError> {
-        let new = self.prepare(len, &memory)?;
+        let new = self.prepare(Some(addr), len, &memory)?;
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made = space.map_at_no_replace(addr, len, new.mapping, |update| {
             make(update, ground, listeners, &new)
@@ -358,7 +362,8 @@ impl Executor {
     ///
     /// - [`ExecError::Refused`] as of [`AddrSpace::remap`];
     /// - [`ExecError::PastObject`] for shared anonymous memory past its end;
-    /// - [`ExecError::Backing`] if device memory is to grow or be duplicated.
+    /// - [`ExecError::Backing`] if device memory is to grow or be duplicated, and
+    ///   [`ExecError::LargePages`] if a file with large pages is in the old range.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: of what was to move, some may
     /// have, and the books say what; going on is as of [`AddrSpace::remap`].
@@ -388,28 +393,38 @@ impl Executor {
         new_len: u64,
         how: Remap,
     ) -> Result<*mut u8, ExecError> {
-        self.check_growth(addr, old_len, new_len)?;
+        self.check_remap(addr, old_len, new_len)?;
         let page = self.space.page_size().bytes();
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made = space.remap(addr, old_len, new_len, how, |update| {
+            let locked = |region: &Region<'_>| region.flags.contains(MapFlags::LOCKED);
             match update {
                 Update::Unmap { .. } => return close(update, ground, listeners),
-                Update::Map { region, .. } => relocate::extend(ground, &region, page)
-                    // Its last page, too, has been away.
-                    .map_err(|refusal| refusal.doubt(before(region.span, page))),
-                Update::Move { from, to, .. } if old_len == 0 => {
-                    relocate::duplicate(ground, from, to)
-                        .map_err(|refusal| Doubt { refusal, about: About::Memory(from, Some(to)) })
+                Update::Map { region, .. } => {
+                    relocate::extend(ground, &region, page).map_err(|refusal| {
+                        // The page before it, too, has been away.
+                        let about = About::memory(before(region.span, page));
+                        let about = About { flags: locked(&region), ..about };
+                        Doubt { refusal, about }
+                    })
                 }
-                Update::Move { from, to, keep_source, .. } => {
+                Update::Move { from, to, .. } if old_len == 0 => {
+                    relocate::duplicate(ground, from, to).map_err(|refusal| {
+                        let about = About { spans: [Some(from), Some(to)], ..About::memory(to) };
+                        Doubt { refusal, about }
+                    })
+                }
+                Update::Move { from, to, keep_source, pieces, .. } => {
                     let journey = Move { from, to, keep_source };
                     relocate::travel(ground, &update, journey, page, Old::Reserved).map_err(
-                        |Stop { refusal, upto }| {
+                        |Stop { refusal, upto, left }| {
                             // What has arrived is recorded, so it has to be heard of.
-                            if let Some(part) = update.below(upto) {
+                            if let Some(part) = update.moved_below(upto) {
                                 listeners.tell(part);
                             }
-                            Doubt { refusal, about: About::Memory(from, Some(to)) }
+                            let flags = pieces.iter().any(|piece| locked(&piece));
+                            let spans = [Some(from), Some(to)];
+                            Doubt { refusal, about: About { spans, wanted: None, left, flags } }
                         },
                     )
                 }
@@ -556,7 +571,9 @@ impl Executor {
     pub fn restore(&mut self, snapshot: &AddrSpace) -> Result<(), ExecError> {
         for update in self.space.diff(snapshot)? {
             match update {
-                Update::Map { region, .. } if region.backing != Backing::Anonymous => {
+                Update::Map { region, .. }
+                    if region.backing != Backing::Anonymous || region.is_shared() =>
+                {
                     return Err(ExecError::NeedsFile { span: region.span });
                 }
                 Update::Map { region, .. } => memory::check_flags(region.flags)?,
@@ -592,6 +609,7 @@ impl Executor {
     /// [`ExecError::Kernel`] if the list cannot be read.
     pub fn verify(&mut self) -> Result<Vec<Difference>, ExecError> {
         let span = self.reservation.span();
+        self.reservation.ground.retry();
         let kernel = view::regions(span).map_err(Refusal::of(Syscall::Maps, span))?;
         let Self { space, files, .. } = self;
         Ok(segments(space, span, &kernel)
@@ -602,7 +620,12 @@ impl Executor {
 
     /// Decides how `memory` is booked and mapped.
     #[inline]
-    fn prepare<'fd>(&mut self, len: u64, memory: &Memory<'fd>) -> Result<New<'fd>, ExecError> {
+    fn prepare<'fd>(
+        &mut self,
+        addr: Option<u64>,
+        len: u64,
+        memory: &Memory<'fd>,
+    ) -> Result<New<'fd>, ExecError> {
         let Memory { prot, flags, source, options } = *memory;
         memory::check_flags(flags)?;
         let mut granule = 1;
@@ -621,6 +644,9 @@ impl Executor {
                 let file = self.files.identify(fd, &self.space).map_err(refused)?;
                 let way = if file.safe { Way::Direct } else { Way::Scratch };
                 granule = file.granule;
+                if granule > 1 {
+                    check_large(addr.unwrap_or(0), len, granule)?;
+                }
                 (Backing::File { file: file.number, offset }, Some(fd), way)
             }
         };
@@ -642,9 +668,16 @@ impl Executor {
             .ok_or(Error::OutOfBounds { verb, addr, len })
     }
 
-    /// Refuses to let grow what cannot.
-    fn check_growth(&self, addr: u64, old_len: u64, new_len: u64) -> Result<(), ExecError> {
+    /// Refuses to let grow or move what cannot.
+    fn check_remap(&self, addr: u64, old_len: u64, new_len: u64) -> Result<(), ExecError> {
         let page = self.space.page_size();
+        for piece in self.space.regions_in(addr, old_len.max(1)) {
+            let Backing::File { file, .. } = piece.backing else { continue };
+            let size = self.files.granule(*file);
+            if size > 1 {
+                return Err(ExecError::LargePages { addr, len: old_len, size });
+            }
+        }
         let (Some(region), Some(new)) = (self.space.query(addr), page.round_up(new_len)) else {
             // The books refuse it.
             return Ok(());
@@ -685,10 +718,7 @@ impl Executor {
 
     #[cold]
     fn refused(&mut self, doubt: Doubt) -> ExecError {
-        let mut lost = self.mend(doubt.about);
-        if let Some(span) = doubt.refusal.emptied {
-            self.note_emptied(span, &mut lost);
-        }
+        let lost = self.mend(doubt);
         self.publish();
         self.listeners.resume();
         doubt.refusal.with_lost(lost)
@@ -705,7 +735,7 @@ impl Executor {
 impl Refusal {
     /// The refusal, with `span` in doubt.
     const fn doubt(self, span: Span) -> Doubt {
-        Doubt { refusal: self, about: About::Memory(span, None) }
+        Doubt { refusal: self, about: About::memory(span) }
     }
 }
 
@@ -718,23 +748,18 @@ fn make(
     new: &New<'_>,
 ) -> Result<(), Doubt> {
     let Update::Map { region, .. } = update else { return Ok(()) };
-    if new.granule > 1 {
-        check_granule(region.span, new.granule)?;
-    }
     memory::put(ground, &region, new.file, new.options, new.way)
         .map_err(|refusal| refusal.doubt(region.span))?;
     listeners.tell(update);
     Ok(())
 }
 
-/// Refuses what the kernel would refuse, or round up, about large pages: its own
-/// rounding would map more than is asked for.
-fn check_granule(span: Span, granule: u64) -> Result<(), Doubt> {
-    let whole = |number: u64| number.is_multiple_of(granule);
-    if whole(span.start()) && whole(length(span)) {
+/// Refuses a part of a large page.
+pub(super) fn check_large(addr: u64, len: u64, size: u64) -> Result<(), ExecError> {
+    if addr.is_multiple_of(size) && len.is_multiple_of(size) {
         return Ok(());
     }
-    Err(Refusal::of(Syscall::Mmap, span)(Errno::INVAL).doubt(span))
+    Err(ExecError::LargePages { addr, len, size })
 }
 
 /// Makes an `Unmap`: the span is reserved again.
@@ -756,7 +781,7 @@ fn protect(
     let Update::Protect { span, prot, .. } = update else { return Ok(()) };
     ground.protect(span, prot).map_err(|errno| Doubt {
         refusal: Refusal::of(Syscall::Mprotect, span)(errno),
-        about: About::Protection(span, prot),
+        about: About { wanted: Some(prot), ..About::memory(span) },
     })?;
     listeners.tell(update);
     Ok(())
@@ -765,24 +790,12 @@ fn protect(
 /// Makes a change of flags.
 fn flag(update: Update<'_>, ground: &mut Ground, listeners: &mut Listeners) -> Result<(), Doubt> {
     let Update::Flags { span, set, clear, .. } = update else { return Ok(()) };
-    memory::change_flags(ground, span, set, clear)
-        .map_err(|refusal| Doubt { refusal, about: About::Flags(span) })?;
+    memory::change_flags(ground, span, set, clear).map_err(|refusal| Doubt {
+        refusal,
+        about: About { flags: true, ..About::memory(span) },
+    })?;
     listeners.tell(update);
     Ok(())
-}
-
-/// Notes that the kernel has unlocked what moved and stays mapped at its old place.
-fn note_unlocked(space: &mut AddrSpace, listeners: &mut Listeners, addr: u64, len: u64) {
-    let locked = |region: &Region<'_>| region.flags.contains(MapFlags::LOCKED);
-    let pieces = space.regions_in(addr, len).filter(locked);
-    let spans: Vec<Span> = pieces.map(|piece| piece.span).collect();
-    for span in spans {
-        let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
-        // A whole piece, which was reserved for when it moved.
-        let _ = space.set_flags(span.start(), length(span), none, locked, |update| {
-            listeners.tell(update);
-        });
-    }
 }
 
 /// Refuses to change flags that belong to a mapping for good.

@@ -30,6 +30,8 @@ struct Known {
     looks: Looks,
     /// The length of shared anonymous memory, in bytes.
     object: Option<u64>,
+    /// The size of its pages if they are large, else 1.
+    granule: u64,
 }
 
 /// How the kernel's list shows a file.
@@ -50,7 +52,6 @@ struct System {
     safe: bool,
     /// Its files have one device number wherever one looks.
     plain: bool,
-    granule: u64,
 }
 
 /// A file that is to be mapped.
@@ -89,9 +90,10 @@ impl Files {
         #[allow(clippy::useless_conversion, reason = "not on all architectures")]
         let (device, inode): Inode = (stat.st_dev.into(), stat.st_ino.into());
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let granule = if regular { granule(file, &stat)? } else { 1 };
         let system = if regular { self.system(file, device) } else { System::UNKNOWN };
         if let Some(&number) = self.numbers.get(&(device, inode)) {
-            return Ok(Identity { number, safe: system.safe, granule: system.granule });
+            return Ok(Identity { number, safe: system.safe, granule });
         }
         let looks = match (regular, system.plain) {
             (true, true) => {
@@ -100,14 +102,14 @@ impl Files {
             (true, false) => Looks::Unseen,
             (false, _) => Looks::Anyhow,
         };
-        let number = self.number(Known { looks, object: None }, books);
+        let number = self.number(Known { looks, object: None, granule }, books);
         self.numbers.insert((device, inode), number);
-        Ok(Identity { number, safe: system.safe, granule: system.granule })
+        Ok(Identity { number, safe: system.safe, granule })
     }
 
     /// A number for shared anonymous memory of `len` bytes.
     pub(super) fn shared_memory(&mut self, len: u64, books: &AddrSpace) -> u32 {
-        self.number(Known { looks: Looks::Unseen, object: Some(len) }, books)
+        self.number(Known { looks: Looks::Unseen, object: Some(len), granule: 1 }, books)
     }
 
     /// The number of a file that the kernel shows and that nobody has named.
@@ -115,13 +117,18 @@ impl Files {
         let looks_so = |known: &Known| matches!(known.looks, Looks::Like(other) if other == shown);
         let seen = self.known.iter().find(|(_, known)| looks_so(known)).map(|(number, _)| *number);
         seen.unwrap_or_else(|| {
-            self.number(Known { looks: Looks::Like(shown), object: None }, books)
+            self.number(Known { looks: Looks::Like(shown), object: None, granule: 1 }, books)
         })
     }
 
     /// The length of the shared anonymous memory with this number.
     pub(super) fn object(&self, number: u32) -> Option<u64> {
         self.known.get(&number)?.object
+    }
+
+    /// The size of the pages of this file if they are large, else 1.
+    pub(super) fn granule(&self, number: u32) -> u64 {
+        self.known.get(&number).map_or(1, |known| known.granule)
     }
 
     /// Whether what the kernel shows can be the file with this number, from `offset`
@@ -185,7 +192,7 @@ impl Files {
 
     fn system(&mut self, file: BorrowedFd<'_>, device: u64) -> System {
         *self.systems.entry(device).or_insert_with(|| match fs::fstatfs(file) {
-            Ok(stat) => System::of(stat.f_type, stat.f_bsize),
+            Ok(stat) => System::of(stat.f_type),
             Err(_) => System::UNKNOWN,
         })
     }
@@ -200,23 +207,39 @@ fn mapped(books: &AddrSpace) -> impl Iterator<Item = u32> {
 }
 
 impl System {
-    const UNKNOWN: Self = Self { safe: false, plain: false, granule: 1 };
+    const UNKNOWN: Self = Self { safe: false, plain: false };
 
-    /// By the magic number and the size of a block of `statfs(2)`.
-    fn of(magic: impl TryInto<u64>, block: impl TryInto<u64>) -> Self {
+    /// By the magic number of `statfs(2)`.
+    fn of(magic: impl TryInto<i64>) -> Self {
         // ext2 to ext4, tmpfs (memfd too), ramfs, xfs, f2fs, squashfs, erofs.
         const PLAIN: [u64; 7] =
             [0xef53, 0x0102_1994, 0x8584_58f6, 0x5846_5342, 0xf2f5_2010, 0x7371_7368, 0xe0f5_e1e2];
         /// Each of its subvolumes has a device number of its own in `fstat`.
         const BTRFS: u64 = 0x9123_683e;
-        const HUGETLBFS: u64 = 0x9584_58f6;
-        // The number may be sign-extended from 32 bits.
-        let Ok(magic) = magic.try_into() else { return Self::UNKNOWN };
-        let magic = magic & 0xffff_ffff;
+        let magic = low_bits(magic);
         let plain = PLAIN.contains(&magic);
-        let granule = if magic == HUGETLBFS { block.try_into().unwrap_or(1) } else { 1 };
-        Self { safe: plain || magic == BTRFS, plain, granule }
+        Self { safe: plain || magic == BTRFS, plain }
     }
+}
+
+/// A magic number, which may be sign-extended from 32 bits.
+fn low_bits(magic: impl TryInto<i64>) -> u64 {
+    magic.try_into().map_or(0, |magic| magic.cast_unsigned() & 0xffff_ffff)
+}
+
+/// The size of the pages of `file` if they are large, else 1.
+///
+/// It is asked for each time: device numbers are used again, and to be wrong about it
+/// would be to map more than is asked for.
+pub(super) fn granule(file: BorrowedFd<'_>, stat: &fs::Stat) -> Result<u64, Errno> {
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    // Such a file says the size of its pages here. Others say little about theirs.
+    let block = u64::try_from(stat.st_blksize).unwrap_or(u64::MAX);
+    if block <= super::reservation::system_page().bytes() {
+        return Ok(1);
+    }
+    let large = low_bits(fs::fstatfs(file)?.f_type) == HUGETLBFS;
+    Ok(if large { block } else { 1 })
 }
 
 #[cfg(test)]

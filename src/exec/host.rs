@@ -1,14 +1,19 @@
 //! The calls alone: a handler for books without a reservation.
 
 use super::error::{ExecError, Refusal, Syscall};
+use super::executor::check_large;
+use super::files;
 use super::memory::{self, Options, Way};
+use super::mend::length;
 use super::relocate::{self, Move, Old, Stop};
 use super::sys::{Errno, Ground};
 use super::view;
 use crate::{
-    AddrSpace, Backing, MapFlags, Mapping, OpError, Pieces, Placement, Region, Span, Update, ignore,
+    AddrSpace, Backing, Limits, MapFlags, Mapping, OpError, Pieces, Placement, Region, Span,
+    Update, ignore,
 };
 use rustix::fd::BorrowedFd;
+use rustix::fs;
 
 /// Makes, in this process's memory, the changes that an [`AddrSpace`] reports.
 ///
@@ -63,13 +68,27 @@ impl Host {
     ///   mapped; nothing has changed;
     /// - [`ExecError::NoFile`] or [`ExecError::Backing`] if it is not known what to
     ///   map; nothing has changed;
+    /// - [`ExecError::LargePages`], [`ExecError::Page`] or [`ExecError::Flags`] for
+    ///   what cannot be done right; nothing has changed;
     /// - [`ExecError::Kernel`] if the kernel refuses. If it has lost what a new
     ///   mapping was to replace, the error names it, and it is gone from the books.
+    ///   What a refused *move* was to replace cannot be acknowledged: if the error
+    ///   names something as lost, take it out of the books with [`ignore`].
+    ///
+    /// After a refusal `/proc/self/maps` is read; where it cannot be, nothing is
+    /// acknowledged and nothing given back.
     pub fn apply<F: Clone + PartialEq>(
         &mut self,
         update: Update<'_, F>,
         file: Option<BorrowedFd<'_>>,
     ) -> Result<(), ExecError> {
+        let page = super::reservation::system_page();
+        let odd = [Some(update.span()), update.target()].into_iter().flatten().find(|span| {
+            !page.is_aligned(span.start()) || !page.is_aligned(span.last().wrapping_add(1))
+        });
+        if let Some(span) = odd {
+            return Err(ExecError::Page { span, page: page.bytes() });
+        }
         match update {
             Update::Map { region, replaced } => self.map(&update, &region, replaced, file),
             Update::Unmap { pieces, .. } => self.unmap(&update, pieces),
@@ -112,7 +131,11 @@ impl Host {
             ..
         }) = answer
         {
-            let search = search.get_or_insert_with(|| space.clone());
+            let search = search.get_or_insert_with(|| {
+                let mut search = space.clone();
+                search.set_limits(Limits::default());
+                search
+            });
             // Only what is in the way of this try is sure to be in the space.
             let start = search.page_size().round_down(taken.start()).max(span.start());
             let last = taken.last().min(span.last());
@@ -135,10 +158,18 @@ impl Host {
         let span = region.span;
         match (region.backing, file) {
             (Backing::Tag { .. }, _) => return Err(ExecError::Backing { span }),
+            (Backing::Anonymous, _) if region.is_shared() => {
+                return Err(ExecError::Backing { span });
+            }
             (Backing::File { .. } | Backing::Physical { .. }, None) => {
                 return Err(ExecError::NoFile { span });
             }
             _ => {}
+        }
+        if let Some(file) = file {
+            let stat = fs::fstat(file).map_err(Refusal::of(Syscall::Fstat, span))?;
+            let size = files::granule(file, &stat).map_err(Refusal::of(Syscall::Fstat, span))?;
+            check_large(span.start(), length(span), size)?;
         }
         let claims = self.claim_gaps(span, replaced)?;
         let file = file.filter(|_| !matches!(region.backing, Backing::Anonymous));
@@ -197,17 +228,26 @@ impl Host {
         replaced: Pieces<'_, F>,
     ) -> Result<(), ExecError> {
         let Move { from, to, keep_source } = journey;
+        let locked = |piece: &Region<'_, F>| piece.flags.contains(MapFlags::LOCKED);
+        if keep_source && pieces.iter().any(|piece| locked(&piece)) {
+            // The kernel would unlock it, and the books not know.
+            return Err(ExecError::Flags { flags: MapFlags::LOCKED });
+        }
+        let page = super::reservation::system_page().bytes();
+        let large = view::sized_regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
+        if let Some(large) = large.iter().find(|region| region.page_size > page) {
+            let (addr, len) = (from.start(), length(from));
+            return Err(ExecError::LargePages { addr, len, size: large.page_size });
+        }
         let claims = self.claim_gaps(to, replaced)?;
         // What is shared is at its old place as well as before when it stays there.
         let shared = pieces.iter().all(|piece| piece.is_shared());
         let made = if keep_source && shared {
-            relocate::duplicate(&mut self.ground, from, to)
-                .map_err(|refusal| Stop { refusal, upto: from.start() })
+            self.duplicate(update, from, to, pieces)
         } else {
-            let page = super::reservation::system_page().bytes();
             relocate::travel(&mut self.ground, update, journey, page, Old::Freed)
         };
-        made.map_err(|Stop { refusal, upto }| {
+        made.map_err(|Stop { refusal, upto, .. }| {
             // Below where something has arrived there is no claim left.
             let arrived = to.start().saturating_add(upto.saturating_sub(from.start()));
             let left = claims
@@ -215,8 +255,40 @@ impl Host {
                 .filter_map(|claim| Span::new(claim.start().max(arrived), claim.last()))
                 .collect::<Vec<_>>();
             self.give_back(&left);
-            refusal.into()
+            let mut lost = lost(to, replaced);
+            lost.extend(refusal.emptied);
+            refusal.with_lost(lost)
         })
+    }
+
+    /// Maps a second time what is shared at `from`, piece by piece.
+    fn duplicate<F: Clone + PartialEq>(
+        &mut self,
+        update: &Update<'_, F>,
+        from: Span,
+        to: Span,
+        pieces: Pieces<'_, F>,
+    ) -> Result<(), Stop> {
+        let mut upto = from.start();
+        for piece in pieces.iter().map(|piece| piece.span) {
+            let skipped = piece.start().saturating_sub(from.start());
+            let start = to.start().saturating_add(skipped);
+            // The last one may be longer at the new place.
+            let last = if piece.last() == from.last() {
+                to.last()
+            } else {
+                start.saturating_add(length(piece)).saturating_sub(1)
+            };
+            let there = Span::new(start, last).unwrap_or(to);
+            relocate::duplicate(&mut self.ground, piece, there).map_err(|refusal| Stop {
+                refusal,
+                upto,
+                left: None,
+            })?;
+            upto = piece.last().saturating_add(1);
+            update.made_to(upto);
+        }
+        Ok(())
     }
 
     /// Takes all of `span` that the pieces do not have.
@@ -244,10 +316,15 @@ impl Host {
         Ok(claims)
     }
 
+    /// Gives back what is still there of the claims: a refused call may have lost a
+    /// part of it, and somebody else may have that by now.
     fn give_back(&mut self, claims: &[Span]) {
         for claim in claims {
-            // What cannot be given back stays, without access.
-            let _ = self.ground.unmap(*claim);
+            let here = view::regions(*claim).unwrap_or_default();
+            for region in here.iter().filter(|region| region.is_reserved()) {
+                // What cannot be given back stays, without access.
+                let _ = self.ground.unmap(region.span);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::Update;
 use core::any::Any;
 use core::fmt;
+use core::mem;
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
@@ -35,7 +36,11 @@ impl Listeners {
             // The change is made and has to be recorded, and the others have to
             // hear of it, whatever one of them does.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| listener(update))) {
-                self.panic.get_or_insert(panic);
+                match &self.panic {
+                    None => self.panic = Some(panic),
+                    // Dropping it could panic in turn.
+                    Some(_) => mem::forget(panic),
+                }
             }
         }
     }

@@ -159,7 +159,7 @@ const fn mmap_flags(flags: MapFlags) -> mm::MapFlags {
 pub(super) enum Way {
     /// By one `mmap`, whose failure leaves the old mapping in place.
     Direct,
-    /// At a scratch address first. The old mapping goes only when all else went well.
+    /// At a scratch address first, so that the old mapping goes in the last step.
     Scratch,
 }
 

@@ -5,11 +5,12 @@
 //! then refuses). Nothing is concluded from the kind of call or of error: the kernel
 //! is asked.
 
-use super::compare::{SHOWN, Verdict, segments};
+use super::compare::{SHOWN, Segment, Verdict, segments};
 use super::error::Refusal;
 use super::executor::Executor;
+use super::listeners::Listeners;
 use super::view::{self, KernelRegion};
-use crate::{Backing, Limits, MapFlags, Mapping, Prot, Span};
+use crate::{AddrSpace, Backing, Limits, MapFlags, Mapping, Prot, Region, Span};
 
 /// A refused call, and what it leaves in doubt.
 #[derive(Clone, Copy, Debug)]
@@ -20,82 +21,92 @@ pub(super) struct Doubt {
 
 /// What has to be looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum About {
-    /// What is mapped in one range, or two.
-    Memory(Span, Option<Span>),
-    /// How far a range has got this protection.
-    Protection(Span, Prot),
-    /// How far the flags of a range have changed.
-    Flags(Span),
+pub(super) struct About {
+    /// One range, or two.
+    pub(super) spans: [Option<Span>; 2],
+    /// The protection that a range may have got in part.
+    pub(super) wanted: Option<Prot>,
+    /// What has moved away and may still be mapped.
+    pub(super) left: Option<Span>,
+    /// Whether mappings may have other flags.
+    pub(super) flags: bool,
+}
+
+impl About {
+    pub(super) const fn memory(span: Span) -> Self {
+        Self { spans: [Some(span), None], wanted: None, left: None, flags: false }
+    }
 }
 
 impl Executor {
     /// Sets the books to what the kernel has, and tells what is gone.
-    pub(super) fn mend(&mut self, about: About) -> Vec<Span> {
+    pub(super) fn mend(&mut self, Doubt { refusal, about }: Doubt) -> Vec<Span> {
         // A correction is not a request: no limit stands in its way.
         let limits = self.space.limits();
         self.space.set_limits(Limits::default());
         let mut lost = Vec::new();
-        match about {
-            About::Memory(first, second) => {
-                for span in [Some(first), second].into_iter().flatten() {
-                    self.mend_memory(span, None, &mut lost);
-                }
+        for span in about.spans.into_iter().flatten() {
+            self.mend_memory(span, &about, &mut lost);
+            if about.flags {
+                self.mend_flags(span, &mut lost);
             }
-            About::Protection(span, prot) => self.mend_memory(span, Some(prot), &mut lost),
-            About::Flags(span) => self.mend_flags(span, &mut lost),
+        }
+        if let Some(span) = refusal.emptied {
+            self.note_emptied(span, &mut lost);
         }
         self.space.set_limits(limits);
         lost
     }
 
-    fn mend_memory(&mut self, span: Span, wanted: Option<Prot>, lost: &mut Vec<Span>) {
-        let Ok(kernel) = view::regions(span) else { return self.give_up(span, lost) };
+    fn mend_memory(&mut self, span: Span, about: &About, lost: &mut Vec<Span>) {
+        let Ok(kernel) = view::regions(span) else { return self.blank(span, lost) };
         let found: Vec<_> = segments(&self.space, span, &kernel)
             .map(|segment| (segment, segment.verdict(&mut self.files)))
             .filter(|(_, verdict)| *verdict != Verdict::Same)
             .collect();
-        for (segment, verdict) in found {
-            match (verdict, segment.kernel) {
-                (Verdict::Protection, Some(kernel)) => {
-                    let prot = wanted.filter(|prot| *prot & SHOWN == kernel.prot);
-                    self.note_protection(segment.span, prot.unwrap_or(kernel.prot));
-                }
-                (_, kernel) => self.replace(segment.span, kernel, lost),
-            }
-        }
-    }
-
-    /// Reserves `span` again, where the kernel has something else than the books.
-    fn replace(&mut self, span: Span, kernel: Option<KernelRegion>, lost: &mut Vec<Span>) {
-        let ground = &mut self.reservation.ground;
-        match kernel {
-            None => ground.fill(span),
-            Some(kernel) if kernel.is_reserved() => {}
-            Some(kernel) => {
-                if ground.close(span).is_err() {
-                    // What was seen before may be what this call has lost.
-                    let left = view::regions(span).unwrap_or_else(|_| vec![kernel]);
-                    return self.accept(span, &left, lost);
-                }
-            }
-        }
-        self.note_loss(span, lost);
-    }
-
-    /// Takes into the books what of `span` is left and cannot be removed.
-    fn accept(&mut self, span: Span, left: &[KernelRegion], lost: &mut Vec<Span>) {
-        let found: Vec<_> = segments(&self.space, span, left).collect();
-        for segment in found {
-            match segment.kernel {
-                Some(kernel) if !kernel.is_reserved() => {
-                    self.adopt(KernelRegion { span: segment.span, ..kernel }, lost);
+        for (Segment { span, kernel, .. }, verdict) in found {
+            let ground = &mut self.reservation.ground;
+            match kernel {
+                Some(kernel) if verdict == Verdict::Protection => {
+                    let prot = about.wanted.filter(|prot| *prot & SHOWN == kernel.prot);
+                    self.note_protection(span, prot.unwrap_or(kernel.prot));
                     continue;
                 }
-                Some(_) => {}
-                None => self.reservation.ground.fill(segment.span),
+                Some(kernel) if kernel.is_reserved() => {}
+                Some(kernel) if about.left.is_some_and(|left| left.contains(span.start())) => {
+                    if ground.close(span).is_err() {
+                        self.accept(span, kernel, lost);
+                        continue;
+                    }
+                }
+                // Neither the books nor the call explain it: the kernel has lost what
+                // was here, and somebody else was quicker.
+                Some(_) => ground.give_up(span),
+                None => ground.fill(span),
             }
-            self.note_loss(segment.span, lost);
+            self.note_loss(span, lost);
+        }
+    }
+
+    /// Takes `kernel` into the books, which was seen in `span` and cannot be removed,
+    /// as far as it is still there.
+    fn accept(&mut self, span: Span, kernel: KernelRegion, lost: &mut Vec<Span>) {
+        let left = view::regions(span).unwrap_or_else(|_| vec![kernel]);
+        let found: Vec<_> = segments(&self.space, span, &left).collect();
+        for Segment { span, kernel: now, .. } in found {
+            let same = |now: &KernelRegion| {
+                (now.prot, now.shared, now.file) == (kernel.prot, kernel.shared, kernel.file)
+            };
+            match now {
+                Some(now) if now.is_reserved() => {}
+                Some(now) if same(&now) => {
+                    self.adopt(KernelRegion { span, ..now }, lost);
+                    continue;
+                }
+                Some(_) => self.reservation.ground.give_up(span),
+                None => self.reservation.ground.fill(span),
+            }
+            self.note_loss(span, lost);
         }
     }
 
@@ -115,10 +126,11 @@ impl Executor {
         // Without memory for it the books say less than there is: the span counts
         // as reserved, which is what the next mapping there will make of it.
         let _ = space.map_at(start, len, mapping, |update| listeners.tell(update));
+        self.mend_flags(kernel.span, lost);
     }
 
     /// Replaces `span`, which cannot be looked at, by reserved memory.
-    fn give_up(&mut self, span: Span, lost: &mut Vec<Span>) {
+    fn blank(&mut self, span: Span, lost: &mut Vec<Span>) {
         // If not even that is possible, nothing is known and nothing changes.
         if self.reservation.ground.close(span).is_ok() {
             self.note_loss(span, lost);
@@ -141,7 +153,7 @@ impl Executor {
     }
 
     /// Says of `span` that it is mapped anew, as it was.
-    pub(super) fn note_emptied(&mut self, span: Span, lost: &mut Vec<Span>) {
+    fn note_emptied(&mut self, span: Span, lost: &mut Vec<Span>) {
         let pieces = self.space.regions_in(span.start(), length(span));
         let pieces: Vec<_> = pieces.map(|piece| (piece.span, piece.mapping())).collect();
         let Self { space, listeners, .. } = self;
@@ -165,7 +177,7 @@ impl Executor {
             .union(MapFlags::DONT_FORK)
             .union(MapFlags::DONT_DUMP)
             .union(MapFlags::WIPE_ON_FORK);
-        let Ok(kernel) = view::flags(span) else { return self.give_up(span, lost) };
+        let Ok(kernel) = view::flags(span) else { return self.blank(span, lost) };
         let mut wrong = Vec::new();
         for found in kernel {
             let pieces = self.space.regions_in(found.span.start(), length(found.span));
@@ -183,6 +195,24 @@ impl Executor {
             });
         }
     }
+}
+
+/// Notes that the kernel has unlocked what moved and stays mapped at its old place.
+pub(super) fn note_unlocked(space: &mut AddrSpace, listeners: &mut Listeners, addr: u64, len: u64) {
+    let locked = |region: &Region<'_>| region.flags.contains(MapFlags::LOCKED);
+    let pieces = space.regions_in(addr, len).filter(locked);
+    let spans: Vec<Span> = pieces.map(|piece| piece.span).collect();
+    // A correction is not a request.
+    let limits = space.limits();
+    space.set_limits(Limits::default());
+    for span in spans {
+        let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
+        // It fails only without memory for a region that is cut in two.
+        let _ = space.set_flags(span.start(), length(span), none, locked, |update| {
+            listeners.tell(update);
+        });
+    }
+    space.set_limits(limits);
 }
 
 /// The length of a span of a reservation, which is never all of 2^64.

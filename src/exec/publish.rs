@@ -36,10 +36,26 @@ pub struct Reader {
 impl Reader {
     /// The books as they were after the last operation.
     ///
-    /// This takes no lock and does not allocate, except for the first time on each
-    /// thread: a thread that is going to load from a signal handler loads once
-    /// before. The executor frees what nobody has loaded any more; a reader frees
-    /// nothing.
+    /// This takes no lock, and allocates at most the first time on each thread: a
+    /// thread that is going to load in a fault handler loads once before. While the
+    /// executor lives, it is the one who frees what nobody has loaded any more.
+    ///
+    /// In a handler of a fault in the guest's own memory that is enough, since such
+    /// a fault does not interrupt the allocator or another load. In handlers of
+    /// asynchronous signals it is not to be used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut exec = Executor::new(Reservation::new(1 << 20)?)?;
+    /// let reader = exec.reader();
+    /// let before = reader.load();
+    /// exec.map_any(0x1000, Memory::anonymous(Prot::READ), Placement::lowest())?;
+    /// assert_eq!((before.regions().len(), reader.load().regions().len()), (0, 1));
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn load(&self) -> PublishedSpace {
         PublishedSpace { books: self.current.load() }
     }

@@ -8,9 +8,9 @@
 
 use super::error::{Refusal, Syscall};
 use super::memory::{self, Options, Way};
-use super::sys::{Errno, Ground, Leave};
+use super::sys::{Errno, Ground, Leave, Scratch};
 use super::view;
-use crate::{Backing, Region, Span, Update};
+use crate::{Backing, MapFlags, Region, Span, Update};
 
 /// Maps `region`, which continues the mapping that ends right before it.
 pub(super) fn extend<F>(
@@ -23,12 +23,11 @@ pub(super) fn extend<F>(
     }
     let span = region.span;
     let refused = Refusal::of(Syscall::Mremap, span);
-    let last = span.start().checked_sub(page).and_then(|start| Span::of(start, page));
-    let last = last.ok_or_else(|| refused(Errno::FAULT))?;
-    let sizes = usize::try_from(page)
-        .ok()
-        .and_then(|page| Some((page, usize::try_from(span.len()?).ok()?.checked_add(page)?)));
-    let (page, len) = sizes.ok_or_else(|| refused(Errno::NOMEM))?;
+    let both = span.start().checked_sub(page).and_then(|start| Span::new(start, span.last()));
+    let last = both.and_then(|both| Span::of(both.start(), page));
+    let (both, last) = both.zip(last).ok_or_else(|| refused(Errno::FAULT))?;
+    let size = |span: Span| span.len().and_then(|len| usize::try_from(len).ok());
+    let (page, len) = size(last).zip(size(both)).ok_or_else(|| refused(Errno::NOMEM))?;
     if region.is_shared() {
         // A second mapping of the same bytes, of which the first page is too many.
         let mut scratch = ground.duplicate(last, len).map_err(refused)?;
@@ -36,20 +35,34 @@ pub(super) fn extend<F>(
     }
     // Only a private mapping itself can grow. Its last page goes out, grows, and
     // comes back with what follows it.
-    let both = last.end().and_then(|_| Span::new(last.start(), span.last()));
-    let both = both.ok_or_else(|| refused(Errno::FAULT))?;
-    let mut scratch = ground.take_out(last).map_err(refused)?;
-    let grown = scratch.grow(span, len);
-    let back = grown.and_then(|()| scratch.move_to(ground, 0, both));
-    back.map_err(|errno| {
-        let mut refusal = refused(errno);
-        if scratch.shrink(page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
-            // What the page had is gone. What is there now, the file's own bytes,
-            // must not pass for it.
-            refusal.emptied = ground.close(last).is_err().then_some(last);
+    let locked = region.flags.contains(MapFlags::LOCKED);
+    if locked {
+        ground.unlock(last).map_err(Refusal::of(Syscall::Munlock, last))?;
+    }
+    let mut grow = || {
+        let scratch = Scratch::blank(last).map_err(Refusal::of(Syscall::Mmap, last))?;
+        let mut scratch = ground.take_out(last, scratch).map_err(refused)?;
+        let grown = scratch.grow(span, len);
+        let back = grown.and_then(|()| scratch.move_to(ground, 0, both));
+        back.map_err(|errno| {
+            let mut refusal = refused(errno);
+            if scratch.shrink(page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
+                // What the page had is gone. What is there now, the file's own bytes,
+                // must not pass for it.
+                refusal.emptied = ground.close(last).is_err().then_some(last);
+            }
+            refusal
+        })
+    };
+    match grow() {
+        Ok(()) if locked => ground.lock_on_fault(both).map_err(Refusal::of(Syscall::Mlock, both)),
+        Err(refusal) if locked => {
+            // If it fails, the books will not have the flag.
+            let _ = ground.lock_on_fault(last);
+            Err(refusal)
         }
-        refusal
-    })
+        answer => answer,
+    }
 }
 
 /// A move as the books report it.
@@ -75,6 +88,8 @@ pub(super) struct Stop {
     pub(super) refusal: Refusal,
     /// The old address below which all has moved, and is acknowledged.
     pub(super) upto: u64,
+    /// What of the old place could not be closed.
+    pub(super) left: Option<Span>,
 }
 
 /// Moves the pages of `from` to `to`, one of the kernel's regions after the other,
@@ -88,27 +103,86 @@ pub(super) fn travel<F: Clone + PartialEq>(
 ) -> Result<(), Stop> {
     let Move { from, to, keep_source } = journey;
     let mut upto = from.start();
-    let mut all = || {
-        let refused = Refusal::of(Syscall::Mremap, to);
-        // The kernel's regions are not the books': it cuts where pages were touched.
-        let regions = view::regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
-        let stays = keep_source || old == Old::Reserved;
-        let leave = if stays { Leave::Mapped } else { Leave::Nothing };
-        for region in regions {
-            let skipped = region.span.start().saturating_sub(from.start());
-            let there = to.start().checked_add(skipped).zip(region.span.len());
-            let there = there.and_then(|(start, len)| Span::of(start, len));
-            let there = there.ok_or_else(|| refused(Errno::FAULT))?;
-            ground.travel(region.span, there, leave).map_err(refused)?;
-            upto = region.span.last().saturating_add(1);
-            update.made_to(upto);
+    let made = move_regions(ground, update, journey, page, old, &mut upto);
+    // Where it was unlocked to be moved, it is locked again, wherever it is now. If
+    // that fails after a refusal, the books will not have the flag.
+    let locked = relock(ground, update, journey, upto);
+    let made = made.and(locked);
+
+    // What has left is closed, all of it or as far as it came.
+    let gone = upto.checked_sub(1).and_then(|last| Span::new(from.start(), last));
+    let gone = gone.filter(|_| !keep_source && old == Old::Reserved);
+    let closed =
+        gone.map_or(Ok(()), |gone| ground.close(gone).map_err(Refusal::of(Syscall::Mmap, gone)));
+    let left = gone.filter(|_| closed.is_err());
+    let longer = to.len() > from.len();
+    let made = made
+        .and(closed)
+        .and_then(|()| if longer { lengthen(ground, update, journey, page) } else { Ok(()) });
+    made.map_err(|refusal| Stop { refusal, upto, left })
+}
+
+fn move_regions<F: Clone + PartialEq>(
+    ground: &mut Ground,
+    update: &Update<'_, F>,
+    Move { from, to, keep_source }: Move,
+    page: u64,
+    old: Old,
+    upto: &mut u64,
+) -> Result<(), Refusal> {
+    let refused = Refusal::of(Syscall::Mremap, to);
+    // The kernel's regions are not the books': it cuts where pages were touched.
+    let mut regions = view::sized_regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
+    // The kernel rounds a part of a large page up, at both places.
+    if regions.iter().any(|region| region.page_size > page) {
+        return Err(refused(Errno::INVAL));
+    }
+    // `mremap` would take the lock away from the whole region that a part leaves,
+    // and go on counting it.
+    for piece in locked_pieces(update) {
+        ground.unlock(piece).map_err(Refusal::of(Syscall::Munlock, piece))?;
+        // That has cut regions in two.
+        regions = view::regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
+    }
+    let stays = keep_source || old == Old::Reserved;
+    let leave = if stays { Leave::Mapped } else { Leave::Nothing };
+    for region in regions {
+        let there = target(region.span, from, to).ok_or_else(|| refused(Errno::FAULT))?;
+        ground.travel(region.span, there, leave).map_err(refused)?;
+        *upto = region.span.last().saturating_add(1);
+        update.made_to(*upto);
+    }
+    Ok(())
+}
+
+/// Where a part of `from` comes to lie in `to`.
+fn target(part: Span, from: Span, to: Span) -> Option<Span> {
+    let skipped = part.start().checked_sub(from.start())?;
+    Span::of(to.start().checked_add(skipped)?, part.len()?)
+}
+
+fn locked_pieces<F: Clone + PartialEq>(update: &Update<'_, F>) -> impl Iterator<Item = Span> {
+    let locked = |piece: &Region<'_, F>| piece.flags.contains(MapFlags::LOCKED);
+    update.pieces().iter().filter(locked).map(|piece| piece.span)
+}
+
+fn relock<F: Clone + PartialEq>(
+    ground: &mut Ground,
+    update: &Update<'_, F>,
+    Move { from, to, .. }: Move,
+    upto: u64,
+) -> Result<(), Refusal> {
+    let mut made = Ok(());
+    for piece in locked_pieces(update) {
+        let moved = upto.checked_sub(1).and_then(|u| Span::new(piece.start(), piece.last().min(u)));
+        let stayed = Span::new(piece.start().max(upto), piece.last());
+        let moved = moved.and_then(|moved| target(moved, from, to));
+        for part in [moved, stayed].into_iter().flatten() {
+            let locked = ground.lock_on_fault(part);
+            made = made.and(locked.map_err(Refusal::of(Syscall::Mlock, part)));
         }
-        if !keep_source && old == Old::Reserved {
-            ground.close(from).map_err(Refusal::of(Syscall::Mmap, from))?;
-        }
-        lengthen(ground, update, journey, page)
-    };
-    all().map_err(|refusal| Stop { refusal, upto })
+    }
+    made
 }
 
 /// Maps what `to` has more than `from`.
@@ -124,12 +198,7 @@ fn lengthen<F: Clone + PartialEq>(
     };
     // Only one mapping grows, so the last piece is what continues.
     let Some(piece) = update.pieces().iter().next_back() else { return Ok(()) };
-    let mut region = piece;
-    region.span = extension;
-    if let Backing::File { offset, .. } | Backing::Physical { addr: offset } = &mut region.backing {
-        *offset = offset.wrapping_add(piece.len().unwrap_or(0));
-    }
-    extend(ground, &region, page)
+    extend(ground, &Region { span: extension, ..piece }, page)
 }
 
 /// Maps what is shared at `from` a second time, over `to`.

@@ -146,8 +146,8 @@ impl ReservationOptions {
         let mut ground = Ground::reserve(plan.asked, place).map_err(refused)?;
         let got = ground.span();
         let (inner, kept) = plan.within(got, align).ok_or(ExecError::Range { at: 0, len })?;
-        ground.trim(kept).map_err(Refusal::of(Syscall::Munmap, got))?;
-        Ok(Reservation { ground: ground.narrowed(inner) })
+        ground.trim(kept, inner).map_err(Refusal::of(Syscall::Munmap, got))?;
+        Ok(Reservation { ground })
     }
 
     /// In whole pages, what to ask the system for.

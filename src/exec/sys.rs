@@ -16,14 +16,18 @@ use crate::{Prot, RangeMap, Span};
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::ioctl;
-use rustix::mm::{self, Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use rustix::mm::{self, Advice, MapFlags, MlockFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 pub(super) use rustix::io::Errno;
 
 /// Memory without access that holds its addresses and counts for nothing.
 const NO_ACCESS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+
+/// Shared anonymous memory, which the kernel joins with nothing.
+const BALLAST: MapFlags = MapFlags::SHARED.union(MapFlags::NORESERVE);
 
 /// What a new mapping shows.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +67,9 @@ pub struct Ground {
     /// Addresses of the ground that the kernel has lost and where nothing could be
     /// reserved again. Somebody else may have got them.
     holes: RangeMap<u64, ()>,
+    /// A mapping that can go: at the limit of mappings (`max_map_count`, which the
+    /// kernel lets be passed by one) even an `mmap` that joins two is refused.
+    ballast: Option<Scratch>,
 }
 
 impl Ground {
@@ -78,7 +85,7 @@ impl Ground {
     pub const unsafe fn anywhere() -> Self {
         // The space of addresses is not empty.
         let Some(span) = Span::new(0, u64::MAX) else { unreachable!() };
-        Self { span, reserved: None, holes: RangeMap::new() }
+        Self { span, reserved: None, holes: RangeMap::new(), ballast: None }
     }
 
     /// Takes addresses without access from the system: those of `asked`, or as many
@@ -97,29 +104,33 @@ impl Ground {
             span = moved(asked, got).ok_or(Errno::NOMEM)?;
             Ok(())
         })?;
-        Ok(Self { span, reserved: Some(span), holes: RangeMap::new() })
+        Ok(Self { span, reserved: Some(span), holes: RangeMap::new(), ballast: None })
     }
 
-    /// Gives back what is reserved outside of `kept`.
-    pub(super) fn trim(&mut self, kept: Span) -> Result<(), Errno> {
+    /// Gives back what is reserved outside of `kept`, and lets `inner`, a part of it,
+    /// be changed from now on.
+    pub(super) fn trim(&mut self, kept: Span, inner: Span) -> Result<(), Errno> {
         let Some(all) = self.reserved else { return Ok(()) };
-        if let Some(below) = kept.start().checked_sub(1).and_then(|l| Span::new(all.start(), l)) {
-            give_back(below)?;
+        let within =
+            |outer: Span, span: Span| outer.contains(span.start()) && outer.contains(span.last());
+        if !within(all, kept) || !within(kept, inner) {
+            return Err(Errno::FAULT);
+        }
+        let below = kept.start().checked_sub(1).and_then(|last| Span::new(all.start(), last));
+        let above = kept.end().and_then(|end| Span::new(end, all.last()));
+        if let Some(below) = below {
+            // SAFETY: reserved by this ground, and given up here.
+            seam::gate(Syscall::Munmap, below, |below| unsafe { give_back(below) })?;
             self.reserved = Span::new(kept.start(), all.last());
         }
-        if let Some(above) = kept.end().and_then(|end| Span::new(end, all.last())) {
-            give_back(above)?;
+        if let Some(above) = above {
+            // SAFETY: as above.
+            seam::gate(Syscall::Munmap, above, |above| unsafe { give_back(above) })?;
         }
-        (self.reserved, self.span) = (Some(kept), kept);
+        (self.reserved, self.span) = (Some(kept), inner);
+        // If it cannot be had, it is not there when it is needed.
+        self.ballast = Self::spare(inner.start());
         Ok(())
-    }
-
-    /// The same with `span`, a part of it, as the addresses that may be changed.
-    pub(super) const fn narrowed(mut self, span: Span) -> Self {
-        if self.span.start() <= span.start() && span.last() <= self.span.last() {
-            self.span = span;
-        }
-        self
     }
 
     pub(super) const fn span(&self) -> Span {
@@ -164,18 +175,49 @@ impl Ground {
     /// Until that is possible, now or at a later call, nothing changes there:
     /// somebody else may have the addresses by now.
     pub(super) fn fill(&mut self, span: Span) {
+        self.give_up(span);
+        // A refusal is remembered as the hole that it leaves.
+        let _ = self.refill(span);
+    }
+
+    /// Changes nothing at `span`, where somebody else has memory, until it is free
+    /// and can be reserved again.
+    pub(super) fn give_up(&mut self, span: Span) {
         if self.span.start() <= span.start() && span.last() <= self.span.last() {
             self.holes.insert(half_open(span), ());
-            // A refusal is remembered as the hole that it leaves.
-            let _ = self.refill(span);
+        }
+    }
+
+    /// Tries to reserve again what was lost before.
+    pub(super) fn retry(&mut self) {
+        if !self.holes.is_empty() {
+            let _ = self.refill(self.span);
         }
     }
 
     /// Takes access and contents away from `span`, which stays ours.
     #[inline]
     pub(super) fn close(&mut self, span: Span) -> Result<(), Errno> {
-        let flags = NO_ACCESS | MapFlags::FIXED;
-        self.map(span, Prot::empty(), flags, Bytes::Zero)
+        match self.map(span, Prot::empty(), NO_ACCESS, Bytes::Zero) {
+            Err(Errno::NOMEM) => self.close_at_the_limit(span),
+            answer => answer,
+        }
+    }
+
+    /// Tries again with one mapping less.
+    #[cold]
+    fn close_at_the_limit(&mut self, span: Span) -> Result<(), Errno> {
+        drop(self.ballast.take().ok_or(Errno::NOMEM)?);
+        let answer = self.map(span, Prot::empty(), NO_ACCESS, Bytes::Zero);
+        // For the next time, at the price of being at the limit again.
+        self.ballast = Self::spare(self.span.start());
+        answer
+    }
+
+    /// A mapping that counts as one and nothing else.
+    fn spare(near: u64) -> Option<Scratch> {
+        // As little as may be: the kernel rounds it up to a page, here and at the end.
+        Scratch::map(Span::of(near, 1)?, Prot::empty(), BALLAST, Bytes::Zero).ok()
     }
 
     /// Maps `span` and replaces what is there.
@@ -255,6 +297,16 @@ impl Ground {
         })
     }
 
+    /// Locks those pages of `span` that are there, and the others when they come.
+    pub(super) fn lock_on_fault(&mut self, span: Span) -> Result<(), Errno> {
+        self.admit(span)?;
+        seam::gate(Syscall::Mlock, span, |span| {
+            let (start, len) = raw(span)?;
+            // SAFETY: locking changes no byte, and the span is ours.
+            unsafe { mm::mlock_with(start, len, MlockFlags::ONFAULT) }
+        })
+    }
+
     /// Takes the lock away from the pages of `span`.
     pub(super) fn unlock(&mut self, span: Span) -> Result<(), Errno> {
         self.admit(span)?;
@@ -285,20 +337,29 @@ impl Ground {
         })
     }
 
-    /// Moves the pages of `span` to a place outside; `span` stays mapped.
+    /// Moves the pages of `span` to `scratch`, which is as long; `span` stays mapped.
     ///
-    /// The place is mapped first: without `MREMAP_FIXED` the kernel takes a hint
-    /// from a register that the binding does not set.
-    pub(super) fn take_out(&mut self, span: Span) -> Result<Scratch, Errno> {
+    /// A place of the kernel's choice would be one call less. But without
+    /// `MREMAP_FIXED` the kernel takes a hint from a register that the binding does
+    /// not set.
+    pub(super) fn take_out(&mut self, span: Span, scratch: Scratch) -> Result<Scratch, Errno> {
         let (start, len) = self.admit(span)?;
-        let scratch = Scratch::map(span, Prot::empty(), NO_ACCESS, Bytes::Zero)?;
+        if scratch.len != len {
+            return Err(Errno::INVAL);
+        }
         let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
-        seam::gate(Syscall::Mremap, span, |_| {
+        let made = seam::gate_elsewhere(Syscall::Mremap, span, |_| {
             // SAFETY: both places are ours to change, and no reference points into
             // either. The old one stays mapped.
             unsafe { mm::mremap_fixed(start, len, len, flags, scratch.at(0)) }.map(drop)
-        })?;
-        Ok(scratch)
+        });
+        match made {
+            Ok(()) => Ok(scratch),
+            Err(errno) => {
+                scratch.abandon();
+                Err(errno)
+            }
+        }
     }
 
     /// Maps `len` bytes of what is shared at the start of `span` a second time, at
@@ -306,7 +367,7 @@ impl Ground {
     pub(super) fn duplicate(&mut self, span: Span, len: usize) -> Result<Scratch, Errno> {
         let (start, _) = self.admit(span)?;
         let mut made = None;
-        seam::gate(Syscall::Mremap, span, |_| {
+        seam::gate_elsewhere(Syscall::Mremap, span, |_| {
             // SAFETY: an old length of zero leaves the old place as it is, and the
             // kernel chooses a new one that nobody has.
             let got = unsafe { mm::mremap(start, 0, len, MremapFlags::MAYMOVE) }?;
@@ -323,13 +384,15 @@ impl Drop for Ground {
         // What lies in a hole is not ours to give back.
         for part in self.holes.gaps(half_open(all)) {
             let Some(part) = Span::new(part.start, part.end.saturating_sub(1)) else { continue };
-            if give_back(part).is_ok() {
+            // SAFETY: reserved by this ground, which ends here, and not lost since.
+            if unsafe { give_back(part) }.is_ok() {
                 continue;
             }
             // One page that cannot go, a sealed one say, keeps the kernel from all.
             for region in view::regions(part).unwrap_or_default() {
-                // What cannot be given back stays, without an owner, for good.
-                let _ = give_back(region.span);
+                // SAFETY: as above; it is a part of it. What cannot be given back
+                // stays, without an owner, for good.
+                let _ = unsafe { give_back(region.span) };
             }
         }
     }
@@ -352,8 +415,9 @@ impl Scratch {
         flags: MapFlags,
         bytes: Bytes<'_>,
     ) -> Result<Self, Errno> {
+        let flags = flags - MapFlags::FIXED;
         let mut made = None;
-        seam::gate(Syscall::Mmap, target, |target| {
+        seam::gate_elsewhere(Syscall::Mmap, target, |target| {
             let (_, len) = raw(target)?;
             let prot = ProtFlags::from_bits_retain(prot.bits());
             let null = ptr::null_mut();
@@ -369,13 +433,18 @@ impl Scratch {
         made.ok_or(Errno::FAULT)
     }
 
+    /// As many bytes as `target` has, without access, where the kernel likes.
+    pub(super) fn blank(target: Span) -> Result<Self, Errno> {
+        Self::map(target, Prot::empty(), NO_ACCESS, Bytes::Zero)
+    }
+
     fn at(&self, skipped: usize) -> *mut c_void {
         ptr::with_exposed_provenance_mut(self.start.wrapping_add(skipped))
     }
 
     /// Gives advice about the memory.
     pub(super) fn advise(&self, target: Span, advice: Advice) -> Result<(), Errno> {
-        seam::gate(Syscall::Madvise, target, |_| {
+        seam::gate_elsewhere(Syscall::Madvise, target, |_| {
             // SAFETY: the memory is ours, and no reference points into it.
             unsafe { mm::madvise(self.at(0), self.len, advice) }
         })
@@ -384,7 +453,7 @@ impl Scratch {
     /// Makes it `len` bytes, which may be another place.
     pub(super) fn grow(&mut self, target: Span, len: usize) -> Result<(), Errno> {
         let mut grown = self.start;
-        seam::gate(Syscall::Mremap, target, |_| {
+        seam::gate_elsewhere(Syscall::Mremap, target, |_| {
             // SAFETY: the memory is ours, no reference points into it, and the
             // kernel chooses a new place that nobody has.
             let got = unsafe { mm::mremap(self.at(0), self.len, len, MremapFlags::MAYMOVE) }?;
@@ -393,6 +462,25 @@ impl Scratch {
         })?;
         (self.start, self.len) = (grown, len);
         Ok(())
+    }
+
+    /// Gives back what a refused `mremap` to here has left of it.
+    ///
+    /// The kernel may have unmapped it before it refused, and then somebody else may
+    /// have the addresses. What is not sure to be ours stays as it is.
+    fn abandon(mut self) {
+        let here = u64::try_from(self.start).ok().zip(u64::try_from(self.len).ok());
+        let Some(here) = here.and_then(|(start, len)| Span::of(start, len)) else { return };
+        let ours = match take_free(here) {
+            // It was gone, and is taken again.
+            Ok(()) => true,
+            Err(_) => view::regions(here).is_ok_and(|found| {
+                found.iter().all(view::KernelRegion::is_reserved) && !found.is_empty()
+            }),
+        };
+        if !ours {
+            self.len = 0;
+        }
     }
 
     /// Gives up all but the first `len` bytes.
@@ -444,7 +532,8 @@ impl Drop for Scratch {
 /// Unmaps `span` behind everybody's back, as a kernel does that loses it.
 #[cfg(test)]
 pub(super) fn lose(span: Span) {
-    let _ = give_back(span);
+    // SAFETY: a test loses pages of its own reservation.
+    let _ = unsafe { give_back(span) };
 }
 
 /// Maps `span`, without access, if nobody has a page of it.
@@ -462,11 +551,15 @@ fn take_free(span: Span) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Unmaps what a ground had reserved and no longer uses.
-fn give_back(part: Span) -> Result<(), Errno> {
+/// Unmaps `part`.
+///
+/// # Safety
+///
+/// The caller owns the memory there, no reference points into it, and nobody uses it
+/// afterwards.
+unsafe fn give_back(part: Span) -> Result<(), Errno> {
     let (start, len) = raw(part)?;
-    // SAFETY: called by the one owner of these addresses alone, for those that it
-    // gives up.
+    // SAFETY: so the caller promises.
     unsafe { mm::munmap(start, len) }
 }
 
@@ -508,16 +601,32 @@ pub(super) struct ProcmapQuery {
     pub(super) build_id_addr: u64,
 }
 
-/// Asks `maps`, an open `/proc/PID/maps`, about one mapping.
-pub(super) fn procmap_query(maps: impl AsFd, query: &mut ProcmapQuery) -> Result<(), Errno> {
-    const PROCMAP_QUERY: ioctl::Opcode = ioctl::opcode::read_write::<ProcmapQuery>(b'f', 17);
-    // The kernel reads and writes as many bytes as this says.
-    query.size = u64::try_from(size_of::<ProcmapQuery>()).unwrap_or(0);
-    // No name and no build id is asked for: the kernel writes the structure alone.
-    (query.vma_name_size, query.build_id_size) = (0, 0);
-    // SAFETY: the opcode belongs to this structure, whose size it carries, and the
-    // kernel writes nothing else, because both sizes of other memory are zero.
-    let query = unsafe { ioctl::Updater::<PROCMAP_QUERY, ProcmapQuery>::new(query) };
-    // SAFETY: as above.
-    unsafe { ioctl::ioctl(maps, query) }
+/// The open `/proc/self/maps`.
+#[derive(Debug)]
+pub(super) struct Maps(OwnedFd);
+
+impl Maps {
+    /// Opens the list of this process, as it is now.
+    ///
+    /// It is opened for each look: one that was kept would show, in a child after
+    /// `fork`, the parent's memory.
+    pub(super) fn open() -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        fs::open("/proc/self/maps", flags, Mode::empty()).map(Self)
+    }
+
+    /// Asks about one mapping.
+    pub(super) fn query(&self, query: &mut ProcmapQuery) -> Result<(), Errno> {
+        const PROCMAP_QUERY: ioctl::Opcode = ioctl::opcode::read_write::<ProcmapQuery>(b'f', 17);
+        // The kernel reads and writes as many bytes as this says.
+        query.size = u64::try_from(size_of::<ProcmapQuery>()).unwrap_or(0);
+        // No name and no build id is asked for: the kernel writes the structure alone.
+        (query.vma_name_size, query.build_id_size) = (0, 0);
+        // SAFETY: the opcode belongs to this structure, whose size it carries.
+        let query = unsafe { ioctl::Updater::<PROCMAP_QUERY, ProcmapQuery>::new(query) };
+        // SAFETY: the descriptor is that of a list of mappings, to which the opcode
+        // belongs, and the kernel writes nothing but the structure, because both
+        // sizes of other memory are zero.
+        unsafe { ioctl::ioctl(&self.0, query) }
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::error::Syscall;
 use super::seam;
-use super::sys::{self, Errno, ProcmapQuery};
+use super::sys::{Errno, Maps, ProcmapQuery};
 use crate::{MapFlags, Prot, Span};
 use rustix::fs::{self, Mode, OFlags};
 use std::fs::File;
@@ -20,6 +20,8 @@ pub(super) struct KernelRegion {
     /// Where the first byte lies in the file; without a meaning if there is none.
     pub(super) offset: u64,
     pub(super) file: Shown,
+    /// The size of its pages in bytes; 0 where it is not told.
+    pub(super) page_size: u64,
 }
 
 /// A file as the kernel's list names it: device and inode. Both are zero for
@@ -55,11 +57,14 @@ impl KernelRegion {
 /// What the kernel has in `span`, in ascending order.
 pub(super) fn regions(span: Span) -> Result<Vec<KernelRegion>, Errno> {
     seam::gate(Syscall::Maps, span, |_| Ok(()))?;
-    match queried(span) {
-        // The kernel is older than the query.
-        Err(Errno::NOTTY) => listed(span),
-        answer => answer,
-    }
+    // The kernel may be older than the query, or a sandbox may forbid it.
+    queried(span).or_else(|_| listed(span, "/proc/self/maps"))
+}
+
+/// The same, with the size of the pages.
+pub(super) fn sized_regions(span: Span) -> Result<Vec<KernelRegion>, Errno> {
+    seam::gate(Syscall::Maps, span, |_| Ok(()))?;
+    queried(span).or_else(|_| listed(span, "/proc/self/smaps"))
 }
 
 /// The first of what the kernel has in `span`, the whole of it.
@@ -70,10 +75,9 @@ pub(super) fn first(span: Span) -> Option<Span> {
     all.iter().map(|region| region.span).find(|whole| whole.contains(start))
 }
 
-fn open(path: &str) -> Result<rustix::fd::OwnedFd, Errno> {
-    // The file is opened for each look: one that was kept would show, in a child
-    // after `fork`, the parent's memory.
-    fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+fn open(path: &str) -> Result<BufReader<File>, Errno> {
+    let file = fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(BufReader::new(File::from(file)))
 }
 
 /// The list by the `ioctl`.
@@ -81,7 +85,7 @@ fn queried(span: Span) -> Result<Vec<KernelRegion>, Errno> {
     /// Also a mapping that starts after the address will do.
     const COVERING_OR_NEXT: u64 = 0x10;
     const SHARED: u64 = 0x8;
-    let maps = open("/proc/self/maps")?;
+    let maps = Maps::open()?;
     let mut found = Vec::new();
     let mut next = span.start();
     loop {
@@ -90,7 +94,7 @@ fn queried(span: Span) -> Result<Vec<KernelRegion>, Errno> {
             query_addr: next,
             ..ProcmapQuery::default()
         };
-        match sys::procmap_query(&maps, &mut query) {
+        match maps.query(&mut query) {
             Ok(()) => {}
             Err(Errno::NOENT) => break,
             Err(errno) => return Err(errno),
@@ -105,6 +109,7 @@ fn queried(span: Span) -> Result<Vec<KernelRegion>, Errno> {
                 shared: query.vma_flags & SHARED != 0,
                 offset: query.vma_offset,
                 file: Shown { major: query.dev_major, minor: query.dev_minor, inode: query.inode },
+                page_size: query.vma_page_size,
             };
             region.clipped(span)
         }) else {
@@ -119,19 +124,31 @@ fn queried(span: Span) -> Result<Vec<KernelRegion>, Errno> {
     Ok(found)
 }
 
-/// The list as text.
-fn listed(span: Span) -> Result<Vec<KernelRegion>, Errno> {
-    let mut lines = BufReader::new(File::from(open("/proc/self/maps")?));
-    let mut found = Vec::new();
-    let mut line = Vec::new();
+/// The list as text; `path` is that of a list with or without details.
+fn listed(span: Span, path: &str) -> Result<Vec<KernelRegion>, Errno> {
+    let mut lines = open(path)?;
+    let (mut found, mut line) = (Vec::<KernelRegion>::new(), Vec::new());
+    // Whether the details are those of the last one found.
+    let mut inside = false;
     while next_line(&mut lines, &mut line)? {
-        let Some(region) = parse(&line) else { continue };
-        if region.span.start() > span.last() {
-            break;
+        if let Some(region) = parse(&line) {
+            if region.span.start() > span.last() {
+                break;
+            }
+            let clipped = region.clipped(span);
+            inside = clipped.is_some();
+            found.extend(clipped);
+        } else if let (true, Some(last)) = (inside, found.last_mut()) {
+            last.page_size = page_size(&line).unwrap_or(last.page_size);
         }
-        found.extend(region.clipped(span));
     }
     Ok(found)
+}
+
+/// `KernelPageSize: 4 kB`, in bytes.
+fn page_size(line: &[u8]) -> Option<u64> {
+    let rest = core::str::from_utf8(line.strip_prefix(b"KernelPageSize:")?).ok()?;
+    rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Reads a line; paths in it need not be UTF-8.
@@ -168,6 +185,7 @@ fn parse(line: &[u8]) -> Option<KernelRegion> {
             minor: u32::from_str_radix(minor, 16).ok()?,
             inode,
         },
+        page_size: 0,
     })
 }
 
@@ -188,7 +206,7 @@ pub(super) fn flags(span: Span) -> Result<Vec<KernelFlags>, Errno> {
         ("wf", MapFlags::WIPE_ON_FORK),
     ];
     seam::gate(Syscall::Maps, span, |_| Ok(()))?;
-    let mut lines = BufReader::new(File::from(open("/proc/self/smaps")?));
+    let mut lines = open("/proc/self/smaps")?;
     let (mut found, mut line) = (Vec::new(), Vec::new());
     let mut current: Option<KernelRegion> = None;
     while next_line(&mut lines, &mut line)? {
@@ -220,13 +238,13 @@ mod tests {
         // A part of our own program; other threads of it may change the rest.
         static CONSTANT: [u8; 0x3000] = [1; 0x3000];
         let code = u64::try_from(CONSTANT.as_ptr().addr()).unwrap();
-        let all = listed(Span::new(0, u64::MAX).unwrap()).unwrap();
+        let all = listed(Span::new(0, u64::MAX).unwrap(), "/proc/self/maps").unwrap();
         let here = all.iter().find(|region| region.span.contains(code)).unwrap();
         assert!(here.prot == Prot::READ && here.file.inode != 0);
         let inner = Span::new(here.span.start() + 0x1000, here.span.last()).unwrap();
         for span in [here.span, inner] {
-            let text = listed(span).unwrap();
-            assert_eq!(text.len(), 1);
+            let text = listed(span, "/proc/self/smaps").unwrap();
+            assert_eq!((text.len(), text[0].page_size), (1, 4096));
             assert_eq!(text[0].offset, here.offset + (span.start() - here.span.start()));
             match queried(span) {
                 Ok(query) => assert_eq!(query, text),

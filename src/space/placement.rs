@@ -148,6 +148,18 @@ impl Placement {
         self
     }
 
+    /// The same at multiples of `granule` bytes, if they are not already.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) const fn coarser(mut self, granule: u64) -> Self {
+        let fits = self.align > 0
+            && self.align.is_multiple_of(granule)
+            && self.offset.is_multiple_of(granule);
+        if !fits {
+            (self.align, self.offset) = (granule, 0);
+        }
+        self
+    }
+
     /// Only places with so many bytes free `below` and `above`, rounded up to pages.
     ///
     /// The guards lie in the space. They constrain this one search and are not

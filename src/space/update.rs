@@ -125,29 +125,21 @@ impl<'a, F> Update<'a, F> {
 }
 
 impl<F> Update<'_, F> {
-    /// The part of the update below `addr`: what is recorded of it when the handler
-    /// has acknowledged so much and then refuses. Nothing of a `Map`.
+    /// Where a move goes.
     #[cfg(all(feature = "exec", target_os = "linux"))]
-    pub(crate) fn below(&self, addr: u64) -> Option<Self> {
-        let part = |span: Span| Span::new(span.start(), span.last().min(addr.checked_sub(1)?));
-        Some(match *self {
-            Self::Map { .. } => return None,
-            Self::Unmap { span, pieces } => {
-                Self::Unmap { span: part(span)?, pieces: pieces.below(addr) }
-            }
-            Self::Protect { span, prot, pieces } => {
-                Self::Protect { span: part(span)?, prot, pieces: pieces.below(addr) }
-            }
-            Self::Flags { span, set, clear, pieces } => {
-                Self::Flags { span: part(span)?, set, clear, pieces: pieces.below(addr) }
-            }
-            Self::Move { from, to, keep_source, pieces, replaced } => {
-                let from = part(from)?;
-                let to = Span::of(to.start(), from.len()?)?;
-                let (pieces, replaced) = (pieces.below(addr), replaced.below(to.end()?));
-                Self::Move { from, to, keep_source, pieces, replaced }
-            }
-        })
+    pub(crate) const fn target(&self) -> Option<Span> {
+        if let Self::Move { to, .. } = self { Some(*to) } else { None }
+    }
+
+    /// The part of a move below `addr`, an address of the old place: what is recorded
+    /// of it when the handler has acknowledged so much and then refuses.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) fn moved_below(&self, addr: u64) -> Option<Self> {
+        let Self::Move { from, to, keep_source, pieces, replaced } = *self else { return None };
+        let from = Span::new(from.start(), from.last().min(addr.checked_sub(1)?))?;
+        let to = Span::of(to.start(), from.len()?)?;
+        let (pieces, replaced) = (pieces.below(addr), replaced.below(to.end()?));
+        Some(Self::Move { from, to, keep_source, pieces, replaced })
     }
 }
 
