@@ -29,11 +29,15 @@ use rustix::mm::Advice;
 ///   nothing.
 /// - After a refused call ([`ExecError::Kernel`]) the kernel is asked what stands in
 ///   the range, and the books say that. What the kernel has lost is reserved again,
-///   leaves the books, and is named in the error. (It is rare: a device whose own
-///   `mmap` fails, or a kernel from before 6.12.)
+///   leaves the books, and is named in the error. That can be what a refused move was
+///   to replace, and before Linux 6.12 what any refused mapping was to replace.
+/// - Between such a loss and its repair somebody else's `mmap` can land there. It is
+///   left alone: the pages are out of the books, and what would change them is refused
+///   ([`ExecError::Taken`]) until they are free. [`verify`](Self::verify) tries to get
+///   them back, and so does each verb.
 ///
-/// What is not mapped stays reserved, without access, and is never a hole that
-/// somebody else's `mmap` could land in. New anonymous memory reads as zeroes,
+/// But for that, what is not mapped stays reserved, without access, and is never a hole
+/// that somebody else's `mmap` could land in. New anonymous memory reads as zeroes,
 /// whatever was mapped there before.
 ///
 /// All of it is safe to call: it changes the memory of its own reservation alone
@@ -50,7 +54,8 @@ use rustix::mm::Advice;
 /// first of its device). What cannot be mapped by one call that fails without harm is
 /// mapped at a scratch address first and then moved in: files of unknown file
 /// systems, devices, and mappings with advice. What moves is moved by `mremap`, one
-/// of the kernel's regions after the other (Linux 5.7; 5.13 for files).
+/// of the kernel's regions after the other, which are read from `/proc` (Linux 5.7;
+/// 5.13 for files; memory of devices may not move at all).
 ///
 /// # Threads and faults
 ///
@@ -59,6 +64,9 @@ use rustix::mm::Advice;
 /// among them, sees the memory before or after each of its calls, and the published
 /// books ([`reader`](Self::reader)) before or after the verb. While no verb runs, a
 /// fault handler may read [`space`](Self::space).
+///
+/// A child after `fork` has an executor of its own over its copy of the memory, where
+/// what was mapped with [`MapFlags::DONT_FORK`] is a hole and not reserved.
 ///
 /// # Examples
 ///
@@ -158,8 +166,8 @@ impl Executor {
     /// made it and before it is recorded: the pieces are what was there before.
     ///
     /// Corrections after a refusal are changes too. So an empty model that is fed by
-    /// a listener is equal to the books after every operation, and an emulator can
-    /// drop its translations when it hears. A refused call is not heard of, nor is
+    /// a listener is equal to the books after every operation, but for the marks of
+    /// originals, and an emulator can drop its translations when it hears. A refused call is not heard of, nor is
     /// [`discard`](Self::discard), which changes bytes and no mapping, nor
     /// [`mark_original`](Self::mark_original).
     ///
@@ -544,7 +552,7 @@ impl Executor {
     ///
     /// - [`ExecError::Refused`] as of [`AddrSpace::restore`];
     /// - [`ExecError::NeedsFile`] if something else than private anonymous memory
-    ///   would have to be mapped: map that with its file, then restore;
+    ///   would have to be mapped;
     /// - [`ExecError::Flags`] if flags differ that cannot be changed.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: the steps before are done;
@@ -600,8 +608,8 @@ impl Executor {
     /// lists every difference in ascending order.
     ///
     /// There is none, unless something else in the process has changed memory in
-    /// the reservation, or a range was lost while memory could not be reserved
-    /// again. What the list shows are protection (read, write, execute), sharing,
+    /// the reservation, or a range was lost that cannot be reserved again, which is
+    /// tried here. What the list shows are protection (read, write, execute), sharing,
     /// file and offset. Linear in the number of the kernel's regions.
     ///
     /// # Errors
