@@ -39,7 +39,7 @@ fn mem() -> impl Strategy<Value = Mem> {
         2 => (0_usize..3, 0..FILE_PAGES - PAGES).prop_map(|(nth, page)| Kind::File { nth, page }),
     ];
     let options = (prop::bool::weighted(0.15), prop::bool::weighted(0.1));
-    (prot(), kind, prop::bool::weighted(0.3), flags, options).prop_map(
+    (prot(), kind, prop::bool::weighted(0.45), flags, options).prop_map(
         |(prot, kind, shared, flags, (populate, huge))| Mem {
             prot,
             kind,
@@ -66,18 +66,29 @@ fn place() -> impl Strategy<Value = Where> {
     ]
 }
 
-pub fn op() -> impl Strategy<Value = Op> {
+/// Mostly from the first page of a region on.
+fn inset() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => Just(0), 2 => 0_u64..8]
+}
+
+fn remap() -> impl Strategy<Value = Op> {
     let target = prop_oneof![
-        Just(Target::InPlace),
-        Just(Target::Anywhere),
-        (0..PAGES).prop_map(Target::At),
+        2 => Just(Target::InPlace),
+        1 => Just(Target::Anywhere),
+        2 => (0..PAGES).prop_map(Target::At),
     ];
     // Lengths that are equal half of the time, and sometimes nothing.
     let sizes = prop_oneof![
         3 => (1_u64..8).prop_map(|len| (len, len)),
-        3 => (1_u64..8, 1_u64..8),
-        1 => (1_u64..6).prop_map(|new| (0, new)),
+        3 => (1_u64..5, 1_u64..5),
+        2 => (1_u64..6).prop_map(|new| (0, new)),
     ];
+    (0..PAGES, sizes, target, prop::bool::weighted(0.2)).prop_map(
+        |(page, (old, new), target, keep_source)| Op::Remap { page, old, new, target, keep_source },
+    )
+}
+
+pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (place(), 1_u64..10, mem()).prop_map(|(place, pages, mem)| Op::Map { place, pages, mem }),
         4 => range().prop_map(|(page, pages)| Op::Unmap { page, pages }),
@@ -88,12 +99,14 @@ pub fn op() -> impl Strategy<Value = Op> {
             let (set, clear) = if give { (flag, none) } else { (none, flag) };
             Op::Flags { page, pages, set, clear }
         }),
-        6 => (0..PAGES, sizes, target, prop::bool::weighted(0.2)).prop_map(
-            |(page, (old, new), target, keep_source)| {
-                Op::Remap { page, old, new, target, keep_source }
-            }
-        ),
-        2 => range().prop_map(|(page, pages)| Op::Discard { page, pages }),
+        8 => (any::<usize>(), inset(), remap()).prop_map(|(nth, inset, op)| {
+            Op::Aimed { nth, inset, op: Box::new(op) }
+        }),
+        2 => remap(),
+        2 => (any::<usize>(), inset(), range()).prop_map(|(nth, inset, (page, pages))| {
+            Op::Aimed { nth, inset, op: Box::new(Op::Discard { page, pages }) }
+        }),
+        1 => range().prop_map(|(page, pages)| Op::Discard { page, pages }),
         1 => Just(Op::Mark),
         1 => Just(Op::UnmapNonOriginal),
         1 => Just(Op::Snapshot),

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "tests of real memory")]
 
 use super::FILE_PAGES;
+use addrspace::MapFlags;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::FileExt;
@@ -36,6 +37,41 @@ pub fn write_word(addr: u64, word: u64) -> bool {
     let wrote =
         unsafe { libc::process_vm_writev(own_id(), &raw const here, 1, &raw const there, 1, 0) };
     wrote == 8
+}
+
+/// The flags that the kernel tells of each page from `start` on.
+pub fn kernel_flags(start: u64, pages: usize) -> Vec<MapFlags> {
+    let named = |name| match name {
+        "lo" => MapFlags::LOCKED,
+        "dc" => MapFlags::DONT_FORK,
+        "dd" => MapFlags::DONT_DUMP,
+        "wf" => MapFlags::WIPE_ON_FORK,
+        _ => MapFlags::empty(),
+    };
+    let mut flags = vec![MapFlags::empty(); pages];
+    let mut region = 0..0;
+    for line in std::fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+        let hex = |digits| u64::from_str_radix(digits, 16).ok();
+        let ends = line.split(' ').next().unwrap().split_once('-');
+        if let Some((first, last)) = ends.and_then(|(a, b)| hex(a).zip(hex(b))) {
+            region = first..last;
+        } else if let Some(names) = line.strip_prefix("VmFlags:") {
+            let all = names.split_ascii_whitespace().map(named).collect::<MapFlags>();
+            for (page, flags) in flags.iter_mut().enumerate() {
+                if region.contains(&(start + page as u64 * PAGE)) {
+                    *flags = all;
+                }
+            }
+        }
+    }
+    flags
+}
+
+/// How much memory is locked, in bytes.
+pub fn locked_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// A file of `FILE_PAGES` pages, each of which begins with a word: `first`, and one

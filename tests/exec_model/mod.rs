@@ -21,9 +21,9 @@ pub mod generate;
 mod memory;
 mod ops;
 
-#[allow(unused_imports, reason = "not every driver names all")]
-pub use memory::alone;
 pub use memory::{PAGE, read_word, test_file, write_word};
+#[allow(unused_imports, reason = "not every driver names all")]
+pub use memory::{alone, locked_bytes};
 #[allow(unused_imports, reason = "not every driver names all")]
 pub use ops::{Kind, Mem, Op, Target, Where};
 
@@ -191,6 +191,8 @@ pub struct World {
     pub files: Vec<File>,
     /// Where the last `remap` went.
     pub last_place: Option<u64>,
+    /// Whether there were pages with flags when they were last looked at.
+    flagged: std::cell::Cell<bool>,
     /// The next word to write.
     next_word: u64,
 }
@@ -228,6 +230,7 @@ impl World {
             snapshot: None,
             files,
             last_place: None,
+            flagged: std::cell::Cell::default(),
             next_word: 0x1000_0000,
         }
     }
@@ -242,6 +245,7 @@ impl World {
 
     /// Runs an operation and compares everything.
     pub fn step(&mut self, op: &Op) -> Result<(), ExecError> {
+        let op = &self.aim(op);
         let before = self.exec.space().clone();
         let heard = self.model().heard;
         let result = self.run(op);
@@ -266,6 +270,22 @@ impl World {
         self.exec.space().check();
         self.check_model();
         self.check_words();
+        self.check_flags();
+    }
+
+    /// What was asked of the kernel about a page is what the kernel says of it.
+    pub fn check_flags(&self) {
+        let told =
+            MapFlags::LOCKED | MapFlags::DONT_FORK | MapFlags::DONT_DUMP | MapFlags::WIPE_ON_FORK;
+        let model = self.model();
+        let booked = model.pages.iter().map(|page| page.map_or(MapFlags::empty(), |p| p.flags));
+        let booked: Vec<_> = booked.map(|flags| flags & told).collect();
+        let flagged = booked.iter().any(|flags| !flags.is_empty());
+        // The list is slow to read; of pages without flags the kernel has none.
+        if flagged || self.flagged.replace(flagged) {
+            assert_eq!(memory::kernel_flags(self.start(), booked.len()), booked, "flags");
+        }
+        self.flagged.set(flagged);
     }
 
     /// The model that a listener feeds has what the books have.

@@ -96,6 +96,13 @@ pub enum Op {
     Snapshot,
     Restore,
     Reset,
+    /// An operation on the region `nth`, or what is left of its range from `inset`
+    /// pages on.
+    Aimed {
+        nth: usize,
+        inset: u64,
+        op: Box<Op>,
+    },
     /// Verbs with numbers as they are.
     Odd {
         verb: u8,
@@ -122,6 +129,31 @@ fn memory<'f>(files: &'f [File], mem: &Mem) -> Memory<'f> {
 impl World {
     fn at(&self, page: u64) -> u64 {
         self.start().wrapping_add(page.wrapping_mul(PAGE))
+    }
+
+    /// The operation with the pages that it is aimed at.
+    pub fn aim(&self, op: &Op) -> Op {
+        let Op::Aimed { nth, inset, op } = op else { return op.clone() };
+        let regions: Vec<_> = self.exec.space().regions().map(|region| region.span).collect();
+        let mut op = (**op).clone();
+        let Some(span) = regions.get(nth % regions.len().max(1)) else { return op };
+        let all = span.len().unwrap() / PAGE;
+        let inset = inset % all;
+        let first = (span.start() - self.start()) / PAGE + inset;
+        let left = all - inset;
+        match &mut op {
+            Op::Discard { page, pages } => (*page, *pages) = (first, left.min(*pages)),
+            Op::Remap { page, old, new, .. } => {
+                *page = first;
+                // To its end, where it can grow, and as much longer or shorter.
+                if *old > 0 {
+                    *new = (*new + left).saturating_sub(*old).max(1);
+                    *old = left;
+                }
+            }
+            _ => {}
+        }
+        op
     }
 
     pub fn run(&mut self, op: &Op) -> Result<(), ExecError> {
@@ -190,6 +222,7 @@ impl World {
                 self.shadow.reset();
                 Ok(())
             }
+            Op::Aimed { .. } => self.run(&self.aim(op)),
             Op::Odd { verb, addr, len } => {
                 let memory = Memory::anonymous(Prot::READ);
                 let moving = Remap::may_move(Placement::lowest());
