@@ -234,6 +234,102 @@ fn it_grows_moves_and_locks() {
     assert_eq!(picture(start, 64).replace('.', ""), "-");
 }
 
+#[test]
+fn what_it_cannot_do_right_it_refuses() {
+    let start = area(6);
+    let (mut host, mut space) = host(start);
+    let at = |page: u64| start + page * PAGE;
+    let other = somebody(at(1), 1);
+    let refusal = |answer: Result<(), OpError<ExecError>>| match answer.unwrap_err() {
+        OpError::Handler { source, .. } => source,
+        OpError::Refused(error) => panic!("{error}"),
+    };
+    // SAFETY: the name is a string with a zero at its end.
+    let fd = unsafe { libc::memfd_create(c"large".as_ptr(), libc::MFD_HUGETLB) };
+    assert!(fd >= 0, "CANNOT RUN HERE: no large pages: {}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is new and nobody else's.
+    let large = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    let memory = Mapping::file(RW, 1, 0).shared().with_flags(MapFlags::NO_RESERVE);
+    let part = space.map_at(at(0), PAGE, memory, |u| host.apply(u, Some(large.as_fd())));
+    assert!(matches!(refusal(part), ExecError::LargePages { .. }));
+    // Shared anonymous memory would be two objects and one region in the books.
+    let nameless = Mapping::anonymous(RW).shared();
+    let nameless = space.map_at(at(8), PAGE, nameless, |u| host.apply(u, None));
+    assert!(matches!(refusal(nameless), ExecError::Backing { .. }));
+    let locked = Mapping::anonymous(RW).with_flags(MapFlags::LOCKED);
+    space.map_at(at(8), PAGE, locked, |u| host.apply(u, None)).unwrap();
+    let keep = Remap::to(at(20)).keep_source();
+    let kept = space.remap(at(8), PAGE, PAGE, keep, |u| host.apply(u, None)).map(drop);
+    assert!(matches!(refusal(kept), ExecError::Flags { flags: MapFlags::LOCKED }));
+    assert_eq!(picture(start, 22), ".-......w.............");
+    space.unmap(start, 64 * PAGE, |u| host.apply(u, None)).unwrap();
+    assert_eq!(other.span().start(), at(1));
+
+    let mut small: AddrSpace = AddrSpace::new(start, 64 * PAGE, 512).unwrap();
+    let part = small.map_at(at(30), 512, Mapping::anonymous(RW), |u| host.apply(u, None));
+    assert!(matches!(refusal(part), ExecError::Page { page: 4096, .. }));
+    small.map_at(at(30), PAGE, Mapping::anonymous(RW), |u| host.apply(u, None)).unwrap();
+    let part = small.unmap(at(30), 512, |u| host.apply(u, None));
+    assert!(matches!(refusal(part), ExecError::Page { .. }));
+    small.unmap(at(30), PAGE, |u| host.apply(u, None)).unwrap();
+}
+
+#[test]
+fn it_keeps_to_the_range_of_a_stack() {
+    let start = area(7);
+    let (mut host, mut space) = host(start);
+    let there = std::ptr::with_exposed_provenance_mut(usize::try_from(start).unwrap());
+    // SAFETY: nothing is replaced.
+    let stack = unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let flags = flags | libc::MAP_GROWSDOWN;
+        libc::mmap(there, 4 * 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
+    assert_eq!(stack, there);
+    // The books have its upper half, and PROT_GROWSDOWN would reach down to its start.
+    space.map_at(start + 2 * PAGE, 2 * PAGE, Mapping::anonymous(RW), ignore).unwrap();
+    let down = Prot::READ | Prot::from_bits_retain(1 << 24);
+    let refused = space.protect(start + 3 * PAGE, PAGE, down, |u| host.apply(u, None));
+    assert!(matches!(
+        refused,
+        Err(OpError::Handler { source: ExecError::Kernel { errno: libc::EINVAL, .. }, .. })
+    ));
+    assert_eq!(picture(start, 4), "wwww");
+    // SAFETY: the test's own pages.
+    assert_eq!(unsafe { libc::munmap(there, 4 * 4096) }, 0);
+}
+
+#[test]
+fn several_shared_files_are_each_duplicated() {
+    let start = area(8);
+    let (mut host, mut space) = host(start);
+    let at = |page: u64| start + page * PAGE;
+    let files = [test_file(0x100), test_file(0x200)];
+    for (nth, file) in files.iter().enumerate() {
+        let number = u32::try_from(nth).unwrap();
+        let (page, fd) = (2 * u64::from(number), Some(file.as_fd()));
+        let shared = Mapping::file(RW, number, 0).shared();
+        space.map_at(at(page), 2 * PAGE, shared, |u| host.apply(u, fd)).unwrap();
+    }
+    let keep = Remap::to(at(20)).keep_source();
+    space.remap(at(0), 4 * PAGE, 4 * PAGE, keep, |u| host.apply(u, None)).unwrap();
+    let words = [20, 21, 22, 23].map(|page| read_word(at(page)));
+    assert_eq!(words, [Some(0x100), Some(0x101), Some(0x200), Some(0x201)]);
+    space.unmap(start, 64 * PAGE, |u| host.apply(u, None)).unwrap();
+}
+
+#[test]
+fn a_limit_is_no_obstacle_to_trying_elsewhere() {
+    let start = area(10);
+    let (mut host, mut space) = host(start);
+    let _other = somebody(start, 2);
+    space.set_limits(Limits { bytes: Some(2 * PAGE), ..Limits::default() });
+    let rw = Mapping::anonymous(RW);
+    let got = host.map_any(&mut space, 2 * PAGE, &rw, Placement::lowest(), None);
+    assert_eq!(got, Ok(start + 2 * PAGE));
+    space.unmap(start, 64 * PAGE, |u| host.apply(u, None)).unwrap();
+}
+
 /// A page, a number of pages, and what to do there.
 fn change() -> impl Strategy<Value = (u64, u64, u8)> {
     (0_u64..60, 1_u64..9, 0_u8..8)

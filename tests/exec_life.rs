@@ -14,8 +14,8 @@
 mod exec_model;
 
 use addrspace::{
-    Backing, Error, ExecError, Executor, MapFlags, Memory, Placement, Prot, Remap, Reservation,
-    Undiscardable,
+    Backing, Error, ExecError, Executor, MapFlags, Mapping, Memory, Placement, Prot, Remap,
+    Reservation, Undiscardable, ignore,
 };
 use exec_model::{PAGE, read_word, test_file, write_word};
 use std::fs::{self, File};
@@ -420,6 +420,48 @@ fn a_listener_that_panics_does_no_harm() {
 }
 
 #[test]
+fn panics_of_two_listeners_are_one() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "a payload that panics when it is dropped");
+        }
+    }
+    let (mut exec, start) = executor(64);
+    exec.observe(|_| std::panic::panic_any(1));
+    exec.observe(|_| std::panic::panic_any(Bomb));
+    let map = AssertUnwindSafe(|| exec.map_at(start, PAGE, Memory::anonymous(RW)).map(drop));
+    let payload = catch_unwind(map).unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&1));
+    assert_eq!(exec.space().regions().len(), 1);
+    assert_eq!(exec.verify().unwrap(), []);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_is_refused() {
+    let (mut exec, start) = executor(64);
+    for mapping in [
+        Mapping::anonymous(RW).shared(),
+        Mapping::file(RW, 7, 0),
+        Mapping::physical(RW, 0),
+        Mapping::tag(RW, 1, 2),
+    ] {
+        let mut forged = exec.space().clone();
+        forged.map_at(start, PAGE, mapping, ignore).unwrap();
+        let refused = exec.restore(&forged).unwrap_err();
+        assert!(matches!(refused, ExecError::NeedsFile { .. }), "{refused}");
+    }
+    let mut forged = exec.space().clone();
+    let sealed = Mapping::anonymous(RW).with_flags(MapFlags::SEALED);
+    forged.map_at(start, PAGE, sealed, ignore).unwrap();
+    assert_eq!(exec.restore(&forged), Err(ExecError::Flags { flags: MapFlags::SEALED }));
+    exec.map_at(start, PAGE, Memory::anonymous(RW)).unwrap();
+    assert_eq!(exec.restore(&forged), Err(ExecError::Flags { flags: MapFlags::SEALED }));
+    assert_eq!(exec.space().regions().len(), 1);
+    assert_eq!(exec.verify().unwrap(), []);
+}
+
+#[test]
 fn verify_finds_what_others_do() {
     let (mut exec, start) = executor(64);
     let at = |page: u64| start + page * PAGE;
@@ -583,32 +625,139 @@ fn the_kernel_has_the_options() {
 
 #[test]
 fn large_pages_are_whole_or_refused() {
-    let (mut exec, start) = executor(64);
+    const LARGE: u64 = 1 << 21;
+    let reservation = Reservation::options().aligned(LARGE).reserve(8 * LARGE).unwrap();
+    let mut exec = Executor::new(reservation).unwrap();
+    let start = exec.space().span().unwrap().start();
     // SAFETY: the name is a string with a zero at its end.
-    let fd = unsafe { libc::memfd_create(c"large".as_ptr(), libc::MFD_HUGETLB) };
+    let fd =
+        unsafe { libc::memfd_create(c"large".as_ptr(), libc::MFD_HUGETLB | libc::MFD_HUGE_2MB) };
     assert!(fd >= 0, "CANNOT RUN HERE: no large pages: {}", std::io::Error::last_os_error());
     // SAFETY: the descriptor is new and nobody else's.
     let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-    let before = fs::read_to_string("/proc/self/maps").unwrap().matches("large").count();
-    for (page, pages) in [(0, 1), (1, 5)] {
-        let memory = Memory::file(RW, &file, 0).shared();
-        let refused = exec.map_at(start + page * PAGE, pages * PAGE, memory).unwrap_err();
-        assert_eq!(refused.errno(), libc::EINVAL, "{refused}");
+    // Nobody needs to have any for this: none is touched.
+    let memory = Memory::file(RW, &file, 0).shared().no_reserve();
+    for (addr, len) in [(0, PAGE), (0, LARGE + PAGE), (PAGE, LARGE), (LARGE / 2, LARGE)] {
+        let refused = exec.map_at(start + addr, len, memory).unwrap_err();
+        assert!(matches!(refused, ExecError::LargePages { size: LARGE, .. }), "{refused}");
     }
+    let refused = exec.map_any(PAGE, memory, Placement::lowest()).unwrap_err();
+    assert!(matches!(refused, ExecError::LargePages { .. }), "{refused}");
+    assert_eq!(exec.space().regions().len(), 0);
+
+    exec.map_at(start, PAGE, Memory::anonymous(RW)).unwrap();
+    let odd = Placement::lowest().aligned_at(LARGE, PAGE);
+    let got = exec.map_any(2 * LARGE, memory, odd).unwrap().addr() as u64;
+    assert_eq!(got, start + LARGE, "at the next place where it can lie");
     assert_eq!(exec.verify().unwrap(), []);
-    assert_eq!(fs::read_to_string("/proc/self/maps").unwrap().matches("large").count(), before);
+    // They stay where they are, and go as a whole.
+    for (addr, old, new, how) in [
+        (got, PAGE, PAGE, Remap::to(start + 5 * LARGE)),
+        (got, 2 * LARGE, 2 * LARGE, Remap::to(start + 4 * LARGE)),
+        (got, 2 * LARGE, 3 * LARGE, Remap::in_place()),
+        (got, 0, PAGE, Remap::to(start + 5 * LARGE)),
+    ] {
+        let refused = exec.remap(addr, old, new, how).unwrap_err();
+        assert!(matches!(refused, ExecError::LargePages { .. }), "{refused}");
+    }
+    let refused = exec.unmap(got, PAGE).unwrap_err();
+    assert_eq!(refused.errno(), libc::EINVAL, "{refused}");
+    assert_eq!(exec.verify().unwrap(), []);
+    exec.unmap(got, LARGE).unwrap();
+    exec.unmap(got + LARGE, LARGE).unwrap();
+    assert_eq!(exec.verify().unwrap(), []);
 }
 
 #[test]
-fn bits_that_reach_past_the_range_are_refused() {
+fn what_is_too_much_of_a_reservation_is_given_back() {
+    exec_model::alone("what_is_too_much_of_a_reservation_is_given_back", || {
+        let pages = || {
+            let statm = fs::read_to_string("/proc/self/statm").unwrap();
+            statm.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        let before = pages();
+        let options = Reservation::options().aligned(1 << 30).guarded(5 * PAGE, 7 * PAGE);
+        let reservation = options.reserve(100 * PAGE).unwrap();
+        // And one page that makes room at the limit of mappings.
+        assert_eq!(pages() - before, 100 + 5 + 7 + 1);
+        drop(reservation);
+        assert_eq!(pages(), before);
+    });
+}
+
+#[test]
+fn locked_memory_stays_locked_where_it_goes() {
+    exec_model::alone("locked_memory_stays_locked_where_it_goes", || {
+        let (mut exec, start) = executor(64);
+        let file = test_file(3);
+        for round in 0..20 {
+            exec.map_at(start, 8 * PAGE, Memory::anonymous(RW).locked()).unwrap();
+            exec.map_at(start + 8 * PAGE, 2 * PAGE, Memory::file(RW, &file, 0).locked()).unwrap();
+            assert!(write_word(start + 9 * PAGE, round + 100));
+            // A part of it, which the kernel alone would take all the locks for.
+            exec.remap(start + PAGE, PAGE, PAGE, Remap::to(start + 20 * PAGE)).unwrap();
+            exec.remap(start + 8 * PAGE, 2 * PAGE, 4 * PAGE, Remap::in_place()).unwrap();
+            assert_eq!(read_word(start + 9 * PAGE), Some(round + 100));
+            assert_eq!(exec_model::locked_bytes(), 12 * PAGE);
+            // What stays behind is not locked: so does Linux.
+            let keep = Remap::to(start + 30 * PAGE).keep_source();
+            exec.set_limits(addrspace::Limits { regions: Some(5), ..Default::default() });
+            exec.remap(start + 4 * PAGE, PAGE, PAGE, keep).unwrap();
+            exec.set_limits(addrspace::Limits::default());
+            assert!(!exec.query(start + 4 * PAGE).unwrap().flags.contains(MapFlags::LOCKED));
+            assert!(exec.query(start + 30 * PAGE).unwrap().flags.contains(MapFlags::LOCKED));
+            assert_eq!(exec_model::locked_bytes(), 12 * PAGE);
+            exec.reset().unwrap();
+            assert_eq!(exec_model::locked_bytes(), 0, "after round {round}");
+        }
+    });
+}
+
+#[test]
+fn a_file_keeps_its_number_while_it_is_mapped() {
     let (mut exec, start) = executor(64);
-    exec.map_at(start, 4 * PAGE, Memory::anonymous(RW)).unwrap();
-    for bit in [1 << 24, 1 << 25] {
-        let prot = Prot::from_bits_retain(bit) | Prot::READ;
-        assert_eq!(exec.protect(start + PAGE, PAGE, prot).unwrap_err().errno(), libc::EINVAL);
+    let file = test_file(9);
+    exec.map_at(start, PAGE, Memory::file(RW, &file, 0)).unwrap();
+    for _ in 0..2000 {
+        exec.map_at(start + 20 * PAGE, PAGE, Memory::anonymous(RW).shared()).unwrap();
     }
-    assert_eq!(exec.space().regions().count(), 1);
-    assert_eq!(exec.verify().unwrap(), []);
+    exec.map_at(start + PAGE, PAGE, Memory::file(RW, &file, PAGE)).unwrap();
+    assert_eq!(exec.query(start).unwrap().len(), Some(2 * PAGE), "it continues");
+}
+
+#[test]
+fn a_reader_that_comes_late_sees_what_is() {
+    let (mut exec, start) = executor(64);
+    drop(exec.reader());
+    exec.map_at(start, PAGE, Memory::anonymous(RW)).unwrap();
+    assert_eq!(*exec.reader().load(), *exec.space());
+}
+
+#[test]
+fn copies_that_nobody_reads_are_freed() {
+    exec_model::alone("copies_that_nobody_reads_are_freed", || {
+        let (mut exec, start) = executor(8192);
+        for page in 0..2000 {
+            exec.map_at(start + 2 * page * PAGE, PAGE, Memory::anonymous(RW)).unwrap();
+        }
+        let reader = exec.reader();
+        let kept = reader.load();
+        let change = |exec: &mut Executor| {
+            exec.protect(start, PAGE, Prot::READ).unwrap();
+            exec.protect(start, PAGE, RW).unwrap();
+        };
+        for _ in 0..20 {
+            change(&mut exec);
+        }
+        let (_, before) = footprint();
+        for _ in 0..1000 {
+            change(&mut exec);
+        }
+        let (_, after) = footprint();
+        // All copies would be tens of thousands of pages.
+        assert!(after < before + 1000, "{before} pages, then {after}");
+        assert_eq!(kept.regions().len(), 2000);
+    });
 }
 
 #[test]
@@ -645,7 +794,7 @@ fn restore_brings_mappings_back() {
     assert_eq!((span.start(), span.len()), (at(12), Some(PAGE)));
     assert_eq!(*exec.space(), before, "nothing has changed");
     exec.map_at(at(12), PAGE, Memory::file(Prot::READ, &file, 2 * PAGE)).unwrap();
-    // It is the same file again, but not an original.
+    // It is the same file again, but not an original: that takes a new snapshot.
     assert_eq!(exec.query(at(12)).unwrap().backing, before.query(at(13)).unwrap().backing_before());
 }
 

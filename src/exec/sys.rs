@@ -204,9 +204,20 @@ impl Ground {
         }
     }
 
-    /// Tries again with one mapping less.
+    /// Tries again with one mapping less, if that does not take one more.
     #[cold]
     fn close_at_the_limit(&mut self, span: Span) -> Result<(), Errno> {
+        let cuts = |end: u64| {
+            let around = end.checked_sub(1).and_then(|before| Span::new(before, end));
+            let whole = |around| {
+                view::regions(around)
+                    .is_ok_and(|found| found.iter().any(|region| region.span == around))
+            };
+            around.is_none_or(whole)
+        };
+        if cuts(span.start()) || span.end().is_none_or(cuts) {
+            return Err(Errno::NOMEM);
+        }
         drop(self.ballast.take().ok_or(Errno::NOMEM)?);
         let answer = self.map(span, Prot::empty(), NO_ACCESS, Bytes::Zero);
         // For the next time, at the price of being at the limit again.
