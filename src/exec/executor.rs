@@ -412,14 +412,12 @@ impl Executor {
                     relocate::extend(ground, &region, page).map_err(|refusal| {
                         // The page before it, too, has been away.
                         let about = About::memory(before(region.span, page));
-                        let about = About { flags: locked(&region), ..about };
-                        Doubt { refusal, about }
+                        refusal.with(About { flags: locked(&region), ..about })
                     })
                 }
                 Update::Move { from, to, .. } if old_len == 0 => {
                     relocate::duplicate(ground, from, to).map_err(|refusal| {
-                        let about = About { spans: [Some(from), Some(to)], ..About::memory(to) };
-                        Doubt { refusal, about }
+                        refusal.with(About { spans: [Some(from), Some(to)], ..About::memory(to) })
                     })
                 }
                 Update::Move { from, to, keep_source, pieces, .. } => {
@@ -432,7 +430,7 @@ impl Executor {
                             }
                             let flags = pieces.iter().any(|piece| locked(&piece));
                             let spans = [Some(from), Some(to)];
-                            Doubt { refusal, about: About { spans, wanted: None, left, flags } }
+                            refusal.with(About { spans, wanted: None, left, flags })
                         },
                     )
                 }
@@ -712,7 +710,7 @@ impl Executor {
 
     /// Ends a verb: after a refusal of the kernel the books are set right.
     #[inline]
-    fn settle<T>(&mut self, made: Result<T, OpError<Doubt>>) -> Result<T, ExecError> {
+    fn settle<T>(&mut self, made: Result<T, OpError<Box<Doubt>>>) -> Result<T, ExecError> {
         match made {
             Ok(answer) => {
                 self.publish();
@@ -720,7 +718,7 @@ impl Executor {
                 Ok(answer)
             }
             Err(OpError::Refused(error)) => Err(error.into()),
-            Err(OpError::Handler { source, .. }) => Err(self.refused(source)),
+            Err(OpError::Handler { source, .. }) => Err(self.refused(*source)),
         }
     }
 
@@ -742,8 +740,12 @@ impl Executor {
 
 impl Refusal {
     /// The refusal, with `span` in doubt.
-    const fn doubt(self, span: Span) -> Doubt {
-        Doubt { refusal: self, about: About::memory(span) }
+    fn doubt(self, span: Span) -> Box<Doubt> {
+        self.with(About::memory(span))
+    }
+
+    fn with(self, about: About) -> Box<Doubt> {
+        Box::new(Doubt { refusal: self, about })
     }
 }
 
@@ -754,7 +756,7 @@ fn make(
     ground: &mut Ground,
     listeners: &mut Listeners,
     new: &New<'_>,
-) -> Result<(), Doubt> {
+) -> Result<(), Box<Doubt>> {
     let Update::Map { region, .. } = update else { return Ok(()) };
     memory::put(ground, &region, new.file, new.options, new.way)
         .map_err(|refusal| refusal.doubt(region.span))?;
@@ -772,7 +774,11 @@ pub(super) fn check_large(addr: u64, len: u64, size: u64) -> Result<(), ExecErro
 
 /// Makes an `Unmap`: the span is reserved again.
 #[inline]
-fn close(update: Update<'_>, ground: &mut Ground, listeners: &mut Listeners) -> Result<(), Doubt> {
+fn close(
+    update: Update<'_>,
+    ground: &mut Ground,
+    listeners: &mut Listeners,
+) -> Result<(), Box<Doubt>> {
     let span = update.span();
     ground.close(span).map_err(|errno| Refusal::of(Syscall::Mmap, span)(errno).doubt(span))?;
     listeners.tell(update);
@@ -785,23 +791,25 @@ fn protect(
     update: Update<'_>,
     ground: &mut Ground,
     listeners: &mut Listeners,
-) -> Result<(), Doubt> {
+) -> Result<(), Box<Doubt>> {
     let Update::Protect { span, prot, .. } = update else { return Ok(()) };
-    ground.protect(span, prot).map_err(|errno| Doubt {
-        refusal: Refusal::of(Syscall::Mprotect, span)(errno),
-        about: About { wanted: Some(prot), ..About::memory(span) },
+    ground.protect(span, prot).map_err(|errno| {
+        let refusal = Refusal::of(Syscall::Mprotect, span)(errno);
+        refusal.with(About { wanted: Some(prot), ..About::memory(span) })
     })?;
     listeners.tell(update);
     Ok(())
 }
 
 /// Makes a change of flags.
-fn flag(update: Update<'_>, ground: &mut Ground, listeners: &mut Listeners) -> Result<(), Doubt> {
+fn flag(
+    update: Update<'_>,
+    ground: &mut Ground,
+    listeners: &mut Listeners,
+) -> Result<(), Box<Doubt>> {
     let Update::Flags { span, set, clear, .. } = update else { return Ok(()) };
-    memory::change_flags(ground, span, set, clear).map_err(|refusal| Doubt {
-        refusal,
-        about: About { flags: true, ..About::memory(span) },
-    })?;
+    memory::change_flags(ground, span, set, clear)
+        .map_err(|refusal| refusal.with(About { flags: true, ..About::memory(span) }))?;
     listeners.tell(update);
     Ok(())
 }

@@ -64,6 +64,8 @@ mod plan {
         pub(in super::super) fails: Option<(usize, Failure)>,
         /// Whether the kernel's own list can be read all the same.
         pub(in super::super) sees: bool,
+        /// Whether the kernel's own list is read as text, as of an older kernel.
+        pub(in super::super) text: bool,
         /// All calls since the plan was made.
         pub(in super::super) calls: Vec<(Syscall, Span)>,
     }
@@ -76,6 +78,11 @@ mod plan {
         /// Puts the plan into force and hands out the one before, with its calls.
         pub(in super::super) fn install(self) -> Self {
             PLAN.replace(self)
+        }
+
+        /// Whether `PROCMAP_QUERY` is not to be had.
+        pub(in super::super) fn text_alone() -> bool {
+            PLAN.with_borrow(|plan| plan.text)
         }
 
         /// How the next call fails, if it does.

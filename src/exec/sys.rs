@@ -426,7 +426,7 @@ impl Scratch {
         flags: MapFlags,
         bytes: Bytes<'_>,
     ) -> Result<Self, Errno> {
-        let flags = flags - MapFlags::FIXED;
+        let flags = flags.difference(MapFlags::FIXED);
         let mut made = None;
         seam::gate_elsewhere(Syscall::Mmap, target, |target| {
             let (_, len) = raw(target)?;

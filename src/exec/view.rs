@@ -85,6 +85,10 @@ fn queried(span: Span) -> Result<Vec<KernelRegion>, Errno> {
     /// Also a mapping that starts after the address will do.
     const COVERING_OR_NEXT: u64 = 0x10;
     const SHARED: u64 = 0x8;
+    #[cfg(test)]
+    if seam::Plan::text_alone() {
+        return Err(Errno::NOTTY);
+    }
     let maps = Maps::open()?;
     let mut found = Vec::new();
     let mut next = span.start();

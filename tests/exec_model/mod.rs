@@ -235,6 +235,15 @@ impl World {
         }
     }
 
+    /// What `Op::Restore` would restore.
+    pub fn take_snapshot(&mut self) -> Option<(AddrSpace, AddrSpace)> {
+        self.snapshot.take()
+    }
+
+    pub fn put_snapshot(&mut self, snapshot: Option<(AddrSpace, AddrSpace)>) {
+        self.snapshot = snapshot;
+    }
+
     pub fn start(&self) -> u64 {
         self.exec.space().span().unwrap().start()
     }

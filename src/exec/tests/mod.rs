@@ -11,4 +11,5 @@
 mod exec_model;
 
 mod calls;
+mod host;
 mod refusals;

@@ -2,8 +2,9 @@
 
 use super::super::error::Syscall;
 use super::super::seam::{Failure, Plan};
+use super::super::sys::{Errno, Leave, Scratch};
 use super::exec_model::{Mem, Op, PAGE, Target, Where, World, alone};
-use crate::{ExecError, MapFlags, Prot, Reservation, Span};
+use crate::{ExecError, Limits, MapFlags, Prot, Reservation, Span};
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 const NONE: MapFlags = MapFlags::empty();
@@ -21,6 +22,7 @@ fn furnished() -> World {
     }
     world.step(&Op::Mark).unwrap();
     world.step(&Op::Snapshot).unwrap();
+    let clean = world.take_snapshot();
     let locked = Mem::anonymous(RW).with(MapFlags::LOCKED);
     for (page, pages, mem) in [
         (0, 3, Mem::anonymous(RW)),
@@ -33,6 +35,9 @@ fn furnished() -> World {
     ] {
         map(&mut world, page, pages, mem);
     }
+    // Each page has a word of its own, some by the second round of writing.
+    world.step(&Op::Snapshot).unwrap();
+    world.put_snapshot(clean);
     world
 }
 
@@ -73,6 +78,7 @@ fn operations() -> Vec<(&'static str, Op)> {
         ),
         ("shrink", remap(0, [3, 1], Target::InPlace, false)),
         ("grow anonymous memory", remap(14, [3, 4], Target::InPlace, false)),
+        ("grow a private file", remap(3, [1, 2], Target::At(24), false)),
         ("grow a shared file", remap(8, [4, 6], Target::InPlace, false)),
         ("move", remap(0, [3, 3], Target::At(23), false)),
         ("move onto something", remap(0, [3, 3], Target::At(10), false)),
@@ -176,6 +182,72 @@ fn refuse(case: &str, op: &Op, plan: Plan) -> bool {
     failed
 }
 
+/// All of it again, as on a kernel that has no query for one mapping.
+#[test]
+fn the_list_as_text_will_do() {
+    let mut world = World::new(32);
+    Plan { text: true, ..Plan::default() }.install();
+    for (name, op) in operations() {
+        let furnished = furnished();
+        world = furnished;
+        Plan { text: true, ..Plan::default() }.install();
+        world.step(&op).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let fails = Some((1, Failure::Lost));
+        Plan { text: true, fails, ..Plan::default() }.install();
+        let op = Op::Map { place: Where::At(2), pages: 8, mem: Mem::anonymous(RW) };
+        world.run(&op).unwrap_err();
+        Plan { text: true, ..Plan::default() }.install();
+        world.check();
+    }
+    drop(world);
+    Plan::default().install();
+}
+
+#[test]
+fn no_limit_stands_in_the_way_of_a_correction() {
+    let mut world = furnished();
+    let regions = world.exec.space().regions().len();
+    let limits = Limits { regions: Some(regions + 1), bytes: Some(0) };
+    world.exec.set_limits(limits);
+    // Half of it is changed, which cuts a region that the request would not cut.
+    let plan = Plan { fails: Some((1, Failure::Half)), ..Plan::default() };
+    let op = Op::Protect { page: 8, pages: 3, prot: Prot::READ };
+    run(&mut world, &op, plan).0.unwrap_err();
+    world.check();
+    let plan = Plan { fails: Some((1, Failure::Half)), ..Plan::default() };
+    let op = Op::Protect { page: 14, pages: 3, prot: Prot::READ };
+    run(&mut world, &op, plan).0.unwrap_err();
+    assert_eq!(world.exec.space().limits(), limits);
+    world.check();
+}
+
+#[test]
+fn nothing_outside_of_a_reservation_is_touched() {
+    let reservation = Reservation::options().guarded(PAGE, PAGE).reserve(4 * PAGE).unwrap();
+    let inner = reservation.span();
+    let mut ground = reservation.ground;
+    let page = |addr| Span::of(addr, PAGE).unwrap();
+    let (guard, end) = (page(inner.start() - PAGE), inner.last() + 1);
+    for outside in [guard, page(end), Span::of(inner.start() - PAGE, 3 * PAGE).unwrap()] {
+        let fault = Err(Errno::FAULT);
+        assert_eq!(ground.close(outside), fault);
+        assert_eq!(ground.claim(outside), fault);
+        assert_eq!(ground.unmap(outside), fault);
+        assert_eq!(ground.protect(outside, RW), fault);
+        assert_eq!(ground.lock(outside), fault);
+        assert_eq!(ground.unlock(outside), fault);
+        assert_eq!(ground.lock_on_fault(outside), fault);
+        let inside = page(inner.start());
+        assert_eq!(ground.travel(outside, inside, Leave::Mapped), fault);
+        assert_eq!(ground.travel(inside, outside, Leave::Mapped), fault);
+        assert_eq!(ground.duplicate(outside, 4096).map(drop), fault);
+        let scratch = Scratch::blank(outside).unwrap();
+        assert_eq!(ground.take_out(outside, scratch).map(drop), fault);
+        let mut scratch = Scratch::blank(outside).unwrap();
+        assert_eq!(scratch.move_to(&mut ground, 0, outside), fault);
+    }
+}
+
 #[test]
 fn what_the_kernel_loses_is_reserved_again_and_named() {
     let mut world = furnished();
@@ -215,12 +287,13 @@ fn addresses_that_somebody_else_got_are_left_alone() {
 fn a_reservation_that_fails_half_way_leaves_nothing() {
     let align = 1 << 21;
     let free = Reservation::options().aligned(align).reserve(4 * align).unwrap().span();
-    for passes in 0..2 {
+    for passes in 0..3 {
         let plan = Plan { passes, fails: Some((1, Failure::Refused)), ..Plan::default() };
         plan.install();
-        let refused = Reservation::options().at(free.start()).reserve(4 * align);
+        // One call to reserve, two to give back what is too much.
+        let refused = Reservation::options().aligned(align).reserve(4 * align);
         Plan::default().install();
-        assert_eq!(refused.is_err(), passes == 0);
+        assert!(refused.is_err(), "{passes}");
         drop(refused);
         drop(Reservation::options().at(free.start()).reserve(4 * align).unwrap());
     }

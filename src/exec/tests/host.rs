@@ -1,0 +1,164 @@
+//! The same for the calls alone, at addresses where nobody else maps anything.
+
+use super::super::seam::{Failure, Plan};
+use super::super::view;
+use super::exec_model::{PAGE, read_word, test_file, write_word};
+use crate::{AddrSpace, Ground, Host, MapFlags, Mapping, OpError, Prot, Remap, Span, Update};
+use std::os::fd::AsFd;
+
+const RW: Prot = Prot::READ.union(Prot::WRITE);
+const START: u64 = 0x3000_0000_0000;
+
+/// What is done, on pages from `START` on.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Map(u64, u64),
+    MapFile(u64, u64),
+    Unmap(u64, u64),
+    Protect(u64, u64),
+    Lock(u64, u64),
+    Remap(u64, [u64; 2], Remap),
+}
+
+struct Guest {
+    host: Host,
+    space: AddrSpace,
+    file: std::fs::File,
+}
+
+impl Guest {
+    /// Pages 0 to 2 anonymous, 3 and 4 a shared file, 8 and 9 anonymous.
+    fn new() -> Self {
+        let space = AddrSpace::new(START, 32 * PAGE, PAGE).unwrap();
+        let mut guest = Self { host: ground(), space, file: test_file(0x40) };
+        for verb in [Verb::Map(0, 3), Verb::MapFile(3, 2), Verb::Map(8, 2)] {
+            guest.make(verb).unwrap();
+        }
+        for page in [0, 1, 2, 8, 9] {
+            assert!(write_word(START + page * PAGE, 0x70 + page));
+        }
+        guest
+    }
+
+    fn make(&mut self, verb: Verb) -> Result<(), OpError<crate::ExecError>> {
+        let Self { host, space, file } = self;
+        let fd = Some(file.as_fd());
+        let at = |page: u64| START + page * PAGE;
+        let apply = |update: Update<'_>| host.apply(update, fd);
+        match verb {
+            Verb::Map(page, pages) => {
+                space.map_at(at(page), pages * PAGE, Mapping::anonymous(RW), apply)
+            }
+            Verb::MapFile(page, pages) => {
+                let shared = Mapping::file(RW, 1, 0).shared();
+                space.map_at(at(page), pages * PAGE, shared, apply)
+            }
+            Verb::Unmap(page, pages) => space.unmap(at(page), pages * PAGE, apply),
+            Verb::Protect(page, pages) => space.protect(at(page), pages * PAGE, Prot::READ, apply),
+            Verb::Lock(page, pages) => {
+                let (locked, none) = (MapFlags::LOCKED, MapFlags::empty());
+                space.set_flags(at(page), pages * PAGE, locked, none, apply)
+            }
+            Verb::Remap(page, [old, new], how) => {
+                space.remap(at(page), old * PAGE, new * PAGE, how, apply).map(drop)
+            }
+        }
+    }
+
+    /// Whether the books and the kernel have the same.
+    fn agree(&self, case: &str) {
+        let all = Span::of(START, 32 * PAGE).unwrap();
+        let kernel = view::regions(all).unwrap();
+        for page in 0..32 {
+            let addr = START + page * PAGE;
+            let there = kernel.iter().find(|region| region.span.contains(addr));
+            let there = there.map(|region| (region.prot, region.shared));
+            let booked = self.space.query(addr).map(|region| (region.prot, region.is_shared()));
+            assert_eq!(booked, there, "{case}: page {page}");
+        }
+        let booked = (0..32_u64).map(|page| {
+            let region = self.space.query(START + page * PAGE);
+            region.is_some_and(|region| region.flags.contains(MapFlags::LOCKED))
+        });
+        for flags in view::flags(all).unwrap() {
+            let page = (flags.span.start() - START) / PAGE;
+            let locked = flags.flags.contains(MapFlags::LOCKED);
+            let nth = booked.clone().nth(usize::try_from(page).unwrap());
+            assert_eq!(Some(locked), nth, "{case}: page {page}");
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        Plan::default().install();
+        self.make(Verb::Unmap(0, 32)).unwrap();
+    }
+}
+
+#[allow(unsafe_code, reason = "the tests own these addresses")]
+fn ground() -> Host {
+    // SAFETY: nobody else maps anything there, and no reference points there.
+    Host::new(unsafe { Ground::anywhere() })
+}
+
+#[test]
+fn every_call_of_the_host_is_refused() {
+    let to = |page: u64| Remap::to(START + page * PAGE);
+    let mut refused = 0;
+    for verb in [
+        Verb::Map(0, 12),
+        Verb::MapFile(1, 9),
+        Verb::Unmap(0, 12),
+        Verb::Unmap(1, 1),
+        Verb::Protect(0, 5),
+        Verb::Lock(0, 5),
+        Verb::Remap(0, [3, 3], to(12)),
+        Verb::Remap(0, [5, 5], to(12)),
+        Verb::Remap(0, [3, 5], to(7)),
+        Verb::Remap(3, [2, 4], to(12)),
+        Verb::Remap(3, [2, 3], Remap::in_place()),
+        Verb::Remap(3, [2, 2], to(12).keep_source()),
+        Verb::Remap(0, [3, 3], to(12).keep_source()),
+        Verb::Remap(3, [0, 2], to(20)),
+    ] {
+        let mut guest = Guest::new();
+        Plan::default().install();
+        guest.make(verb).unwrap();
+        let calls = Plan::default().install().calls.len();
+        drop(guest);
+        for passes in 0..calls {
+            for failure in [Failure::Refused, Failure::Lost, Failure::Half] {
+                let case = format!("{verb:?}, call {passes}, {failure:?}");
+                let mut guest = Guest::new();
+                Plan { passes, fails: Some((1, failure)), ..Plan::default() }.install();
+                let answer = guest.make(verb);
+                Plan::default().install();
+                refused += usize::from(answer.is_err());
+                if let Err(OpError::Handler {
+                    source: crate::ExecError::Kernel { lost, .. }, ..
+                }) = &answer
+                    && matches!(verb, Verb::Remap(..))
+                {
+                    // What a move was to replace is for the caller to take out.
+                    for span in lost {
+                        let len = span.len().unwrap();
+                        guest.space.unmap(span.start(), len, crate::ignore).unwrap();
+                    }
+                }
+                guest.space.check();
+                guest.agree(&case);
+                for page in [0, 1, 2, 8, 9] {
+                    let addr = START + page * PAGE;
+                    let kept = guest.space.query(addr).is_some_and(|region| !region.is_shared());
+                    if answer.is_err() && kept {
+                        // Its own word, or that of what has moved here.
+                        let word = read_word(addr).unwrap();
+                        assert!((0x70..0x80).contains(&word), "{case}: page {page}: {word}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 60, "{refused} operations failed");
+}
