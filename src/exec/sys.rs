@@ -88,6 +88,12 @@ impl Ground {
         Self { span, reserved: None, holes: RangeMap::new(), ballast: None }
     }
 
+    /// The addresses of a test that has them to itself.
+    #[cfg(test)]
+    pub(super) const fn of(span: Span) -> Self {
+        Self { span, reserved: None, holes: RangeMap::new(), ballast: None }
+    }
+
     /// Takes addresses without access from the system: those of `asked`, or as many
     /// where the system likes.
     pub(super) fn reserve(asked: Span, at: Place) -> Result<Self, Errno> {

@@ -29,8 +29,9 @@ struct Guest {
 impl Guest {
     /// Pages 0 to 2 anonymous, 3 and 4 a shared file, 8 and 9 anonymous.
     fn new() -> Self {
+        let all = Span::of(START, 32 * PAGE).unwrap();
         let space = AddrSpace::new(START, 32 * PAGE, PAGE).unwrap();
-        let mut guest = Self { host: ground(), space, file: test_file(0x40) };
+        let mut guest = Self { host: Host::new(Ground::of(all)), space, file: test_file(0x40) };
         for verb in [Verb::Map(0, 3), Verb::MapFile(3, 2), Verb::Map(8, 2)] {
             guest.make(verb).unwrap();
         }
@@ -94,12 +95,6 @@ impl Drop for Guest {
         Plan::default().install();
         self.make(Verb::Unmap(0, 32)).unwrap();
     }
-}
-
-#[allow(unsafe_code, reason = "the tests own these addresses")]
-fn ground() -> Host {
-    // SAFETY: nobody else maps anything there, and no reference points there.
-    Host::new(unsafe { Ground::anywhere() })
 }
 
 #[test]
