@@ -9,11 +9,16 @@
 //! cargo bench --bench kernel              # all of it, about half a minute
 //! cargo bench --bench kernel -- --quick   # fewer rounds
 //! cargo bench --bench kernel -- --test    # once; asserts that books and kernel agree
-//! cargo bench --bench kernel -- --calls executor   # a hundred pairs of one of the two
-//! cargo bench --bench kernel -- --calls bare       # for strace to compare
+//! cargo bench --bench kernel -- --calls executor   # a hundred pairs of one of them,
+//! cargo bench --bench kernel -- --calls libc       # for strace to compare
 //! ```
 //!
-//! The bare calls are made through libc's functions, as other programs make them.
+//! The bare calls are made twice: by libc's functions, as other programs make them,
+//! and written into the loop itself, which is as fast as a call can be. How the code
+//! around a system call lies in memory matters, because after it the processor has
+//! forgotten most of what it knew; so this is built as a release is that cares
+//! (`[profile.bench]`: one codegen unit, fat LTO).
+//!
 //! A share is the median over the rounds of what the executor took more than the
 //! bare calls *in the same round*, so that what else the machine does cancels out.
 
@@ -58,7 +63,8 @@ mod linux {
         std::ptr::with_exposed_provenance_mut(addr as usize)
     }
 
-    fn bare_map(addr: u64, prot: Prot, flags: i32) {
+    /// By libc's functions.
+    fn libc_map(addr: u64, prot: Prot, flags: i32) {
         let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
         // SAFETY: the page belongs to the executor's reservation, and nobody holds a
         // reference into it.
@@ -68,11 +74,36 @@ mod linux {
         assert_ne!(got, libc::MAP_FAILED);
     }
 
-    fn bare_protect(addr: u64, prot: Prot) {
+    fn libc_protect(addr: u64, prot: Prot) {
         // SAFETY: as above.
         let answer =
             unsafe { libc::mprotect(pointer(addr), PAGE as usize, prot.bits().cast_signed()) };
         assert_eq!(answer, 0);
+    }
+
+    /// In place.
+    #[inline(always)]
+    fn inline_map(addr: u64, prot: Prot, flags: rustix::mm::MapFlags) {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let flags = flags | MapFlags::PRIVATE | MapFlags::FIXED;
+        let prot = ProtFlags::from_bits_retain(prot.bits());
+        // SAFETY: as above.
+        unsafe { mmap_anonymous(pointer(addr), PAGE as usize, prot, flags) }.unwrap();
+    }
+
+    #[inline(always)]
+    fn inline_protect(addr: u64, prot: Prot) {
+        let prot = rustix::mm::MprotectFlags::from_bits_retain(prot.bits());
+        // SAFETY: as above.
+        unsafe { rustix::mm::mprotect(pointer(addr), PAGE as usize, prot) }.unwrap();
+    }
+
+    /// Who makes the calls.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Who {
+        Libc,
+        Inline,
+        Executor,
     }
 
     /// A pair of calls.
@@ -114,16 +145,31 @@ mod linux {
             self.mapping((self.seed >> 20) % self.mappings)
         }
 
-        fn bare(&mut self, pair: Pair) {
+        fn libc(&mut self, pair: Pair) {
             let (addr, prot) = self.next();
             match pair {
                 Pair::UnmapMap => {
-                    bare_map(addr, Prot::empty(), libc::MAP_NORESERVE);
-                    bare_map(addr, prot, 0);
+                    libc_map(addr, Prot::empty(), libc::MAP_NORESERVE);
+                    libc_map(addr, prot, 0);
                 }
                 Pair::ProtectTwice => {
-                    bare_protect(addr, Prot::empty());
-                    bare_protect(addr, prot);
+                    libc_protect(addr, Prot::empty());
+                    libc_protect(addr, prot);
+                }
+            }
+        }
+
+        #[inline(always)]
+        fn inline(&mut self, pair: Pair) {
+            let (addr, prot) = self.next();
+            match pair {
+                Pair::UnmapMap => {
+                    inline_map(addr, Prot::empty(), rustix::mm::MapFlags::NORESERVE);
+                    inline_map(addr, prot, rustix::mm::MapFlags::empty());
+                }
+                Pair::ProtectTwice => {
+                    inline_protect(addr, Prot::empty());
+                    inline_protect(addr, prot);
                 }
             }
         }
@@ -142,18 +188,24 @@ mod linux {
             }
         }
 
-        /// Nanoseconds per pair: bare, and by the executor.
-        fn round(&mut self, pair: Pair, pairs: u32, bare_first: bool) -> [f64; 2] {
-            let mut nanos = [0.0; 2];
-            // Both go over the same mappings.
+        fn pairs(&mut self, who: Who, pair: Pair, pairs: u32) {
+            match who {
+                Who::Libc => (0..pairs).for_each(|_| self.libc(pair)),
+                Who::Inline => (0..pairs).for_each(|_| self.inline(pair)),
+                Who::Executor => (0..pairs).for_each(|_| self.executor(pair)),
+            }
+        }
+
+        /// Nanoseconds per pair, of libc, in place, and by the executor.
+        fn round(&mut self, pair: Pair, pairs: u32, first: usize) -> [f64; 3] {
+            let mut nanos = [0.0; 3];
+            // All go over the same mappings.
             let seed = self.seed;
-            for nth in 0..2 {
-                let who = usize::from(bare_first) ^ nth ^ 1;
+            for nth in 0..3 {
+                let who = (first + nth) % 3;
                 self.seed = seed;
                 let begun = Instant::now();
-                for _ in 0..pairs {
-                    if who == 0 { self.bare(pair) } else { self.executor(pair) }
-                }
+                self.pairs([Who::Libc, Who::Inline, Who::Executor][who], pair, pairs);
                 nanos[who] = begun.elapsed().as_nanos() as f64 / f64::from(pairs);
             }
             nanos
@@ -168,10 +220,13 @@ mod linux {
 
     fn calls(who: &str) {
         let mut bench = Bench::new(16, Layout::Gaps);
+        let who = match who {
+            "libc" => Who::Libc,
+            "inline" => Who::Inline,
+            _ => Who::Executor,
+        };
         for pair in [Pair::UnmapMap, Pair::ProtectTwice] {
-            for _ in 0..100 {
-                if who == "bare" { bench.bare(pair) } else { bench.executor(pair) }
-            }
+            bench.pairs(who, pair, 100);
         }
     }
 
@@ -183,14 +238,18 @@ mod linux {
         }
         // `cargo test --benches` runs this without `--bench`, and unoptimised.
         let test = has("--test") || !has("--bench");
-        let (rounds, pairs) = match (test, has("--quick")) {
+        let (rounds, pairs): (usize, u32) = match (test, has("--quick")) {
             (true, _) => (1, 20),
             (false, true) => (31, 200),
             (false, false) => (151, 400),
         };
         println!(
-            "{:<14} {:>9} {:>9} {:>10} {:>12} {:>9}",
-            "", "mappings", "layout", "bare, ns", "executor, ns", "books"
+            "{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10}",
+            "", "", "", "libc", "in place", "executor", "more than", "more than"
+        );
+        println!(
+            "{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10}",
+            "", "mappings", "layout", "ns", "ns", "ns", "libc", "in place"
         );
         let mut agreed = 0;
         for (mappings, layout) in [
@@ -202,18 +261,24 @@ mod linux {
         ] {
             let mut bench = Bench::new(mappings, layout);
             for pair in [Pair::UnmapMap, Pair::ProtectTwice] {
-                bench.round(pair, pairs, false);
-                let rounds: Vec<[f64; 2]> =
-                    (0..rounds).map(|nth| bench.round(pair, pairs, nth % 2 == 0)).collect();
+                bench.round(pair, pairs, 0);
+                let rounds: Vec<[f64; 3]> =
+                    (0..rounds).map(|nth| bench.round(pair, pairs, nth)).collect();
                 assert_eq!(bench.exec.verify().unwrap(), [], "books and kernel differ");
                 agreed += 1;
+                let nanos = |who: usize| median(rounds.iter().map(|nanos| nanos[who]));
+                let more = |than: usize| {
+                    100.0 * median(rounds.iter().map(|nanos| nanos[2] / nanos[than] - 1.0))
+                };
                 println!(
-                    "{:<14} {mappings:>9} {:>9} {:>10.0} {:>12.0} {:>8.1}%",
+                    "{:<14} {mappings:>9} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.1}% {:>9.1}%",
                     if pair == Pair::UnmapMap { "unmap, map" } else { "protect, back" },
                     if layout == Layout::Gaps { "gaps" } else { "adjacent" },
-                    median(rounds.iter().map(|nanos| nanos[0])),
-                    median(rounds.iter().map(|nanos| nanos[1])),
-                    100.0 * median(rounds.iter().map(|nanos| nanos[1] / nanos[0] - 1.0)),
+                    nanos(0),
+                    nanos(1),
+                    nanos(2),
+                    more(0),
+                    more(1),
                 );
             }
         }
