@@ -96,6 +96,29 @@ pub(super) fn segments<'a>(
 }
 
 /// Bytes about which the books and the kernel disagree.
+///
+/// # Examples
+///
+/// ```
+/// use addrspace::{Executor, Reservation};
+/// use core::ptr;
+///
+/// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+/// let gap = guest.space().span().unwrap().start() + 0x3000;
+/// let place: *mut u8 = guest.pointer(gap).unwrap();
+/// let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+/// // SAFETY: the page is reserved, and nothing is mapped there.
+/// let planted = unsafe { libc::mmap(place.cast(), 0x1000, libc::PROT_READ, flags, -1, 0) };
+/// assert!(ptr::eq(planted, place.cast()));
+///
+/// let differences = guest.verify()?;
+/// assert_eq!(differences.len(), 1);
+/// assert_eq!((differences[0].span.start(), differences[0].span.len()), (gap, Some(0x1000)));
+/// assert_eq!(differences[0].books, None);
+/// let words = differences[0].to_string();
+/// assert!(words.ends_with("the books have a reserved gap, the kernel r--p anonymous memory"));
+/// # Ok::<(), addrspace::ExecError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
@@ -108,6 +131,25 @@ pub struct Difference {
 }
 
 /// What the kernel says of a mapping.
+///
+/// # Examples
+///
+/// ```
+/// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+///
+/// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+/// let rw = Prot::READ | Prot::WRITE;
+/// let ring = guest.map_any(0x4000, Memory::anonymous(rw).shared(), Placement::lowest())?;
+/// // SAFETY: the pages were mapped just now and nobody else knows of them.
+/// assert_eq!(unsafe { libc::mprotect(ring.add(0x2000).cast(), 0x1000, libc::PROT_READ) }, 0);
+///
+/// let found = guest.verify()?[0].kernel.unwrap();
+/// assert_eq!(found.prot, Prot::READ);
+/// // To the kernel, shared memory is a file, and this its third page.
+/// assert!(found.shared && found.inode != 0);
+/// assert_eq!(found.offset, 0x2000);
+/// # Ok::<(), addrspace::ExecError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Found {

@@ -204,6 +204,22 @@ impl fmt::Display for Undiscardable {
 impl ExecError {
     /// The error number that fits, positive: the kernel's own, or what Linux
     /// answers to such a call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let span = guest.space().span().unwrap();
+    /// let taken = Reservation::options().at(span.start()).reserve(0x10000).unwrap_err();
+    /// assert_eq!(taken.errno(), 17); // EEXIST, as of MAP_FIXED_NOREPLACE
+    /// let gap = guest.discard(span.start(), 0x1000).unwrap_err();
+    /// assert_eq!(gap.errno(), 12); // ENOMEM, as of madvise
+    /// let unaligned = guest.unmap(span.start() + 1, 0x1000).unwrap_err();
+    /// assert_eq!(unaligned.errno(), 22); // EINVAL, as the books say
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub const fn errno(&self) -> i32 {
         match self {
             Self::Refused(error) => error.errno(),

@@ -113,6 +113,20 @@ impl Executor {
     /// # Errors
     ///
     /// None that a reservation can cause; the reservation would be given back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Reservation};
+    ///
+    /// let reservation = Reservation::options().guarded(0x1000, 0x1000).reserve(0x10000)?;
+    /// let (span, all) = (reservation.span(), reservation.guarded_span());
+    /// let guest = Executor::new(reservation)?;
+    /// assert_eq!(guest.space().span(), Some(span));
+    /// assert_eq!(guest.space().gaps().collect::<Vec<_>>(), [span]);
+    /// assert_eq!(guest.pointer(all.start()), None); // a guard
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn new(reservation: Reservation) -> Result<Self, ExecError> {
         let span = reservation.span();
         let page = super::reservation::system_page().bytes();
@@ -130,11 +144,46 @@ impl Executor {
     ///
     /// Addresses are those of this process. A file is known by a number, the same
     /// for as long as it is mapped; shared anonymous memory is a file of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let ring = Memory::anonymous(Prot::READ | Prot::WRITE).shared();
+    /// guest.map_any(0x1000, ring, Placement::lowest())?;
+    /// guest.map_any(0x2000, ring, Placement::lowest())?;
+    ///
+    /// // Neighbours alike, but of two files.
+    /// let books = guest.space();
+    /// let files: Vec<_> = books.regions().map(|region| region.backing).collect();
+    /// assert_eq!(files.len(), 2);
+    /// assert_ne!(files[0], files[1]);
+    /// assert_eq!(books.usage().shared, 0x3000);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub const fn space(&self) -> &AddrSpace {
         &self.space
     }
 
     /// The region that the byte at `addr` belongs to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let text = guest.map_any(0x2000, Memory::anonymous(Prot::READ), Placement::lowest())?;
+    /// let addr = text.addr() as u64;
+    ///
+    /// // Where a fault was: a write to what is only readable, or a touch of a gap?
+    /// let fault = |at: u64| guest.query(at).map(|region| (region.start(), region.prot));
+    /// assert_eq!(fault(addr + 0x1234), Some((addr, Prot::READ)));
+    /// assert_eq!(fault(addr + 0x2000), None);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn query(&self, addr: u64) -> Option<Region<'_>> {
         self.space.query(addr)
     }
@@ -158,6 +207,24 @@ impl Executor {
     }
 
     /// Sets the limits of the operations to come; see [`AddrSpace::set_limits`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Error, ExecError, Executor, Limits, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// guest.set_limits(Limits { regions: Some(2), ..Limits::default() });
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let addr = guest.map_any(0x4000, memory, Placement::lowest())?.addr() as u64;
+    ///
+    /// // It would be three regions. The kernel is not asked.
+    /// let refused = guest.protect(addr + 0x1000, 0x1000, Prot::READ);
+    /// assert!(matches!(refused, Err(ExecError::Refused(Error::RegionLimit { limit: 2, .. }))));
+    /// guest.protect(addr, 0x1000, Prot::READ)?;
+    /// assert_eq!(guest.space().picture().to_string(), "rwww............");
+    /// # Ok::<(), ExecError>(())
+    /// ```
     pub const fn set_limits(&mut self, limits: Limits) {
         self.space.set_limits(limits);
     }
@@ -195,6 +262,27 @@ impl Executor {
     ///
     /// For as long as there is one, each operation ends with a copy of the books
     /// being put in place for it: microseconds for regions by the thousand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reader, Reservation};
+    /// use std::thread;
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let page = guest.map_any(0x1000, Memory::anonymous(Prot::READ), Placement::lowest())?;
+    /// let addr = page.addr() as u64;
+    /// let reader = guest.reader(); // has what was mapped before
+    /// let prot = move |reader: &Reader| reader.load().query(addr).map(|region| region.prot);
+    /// assert_eq!(prot(&reader), Some(Prot::READ));
+    ///
+    /// guest.protect(addr, 0x1000, Prot::empty())?;
+    /// let tool = reader.clone();
+    /// assert_eq!(thread::spawn(move || prot(&tool)).join().unwrap(), Some(Prot::empty()));
+    /// drop(guest);
+    /// assert_eq!(prot(&reader), Some(Prot::empty())); // the last books stay readable
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn reader(&mut self) -> Reader {
         let publisher = self.publisher.get_or_insert_with(|| Publisher::new(&self.space));
         if !publisher.has_readers() {
@@ -214,9 +302,28 @@ impl Executor {
     /// - [`ExecError::Refused`] as of [`AddrSpace::map_any`];
     /// - [`ExecError::Flags`] for flags that no mapping here can have;
     /// - [`ExecError::LargePages`] if `len` is not whole pages of such a file. Its
-    ///   place is then a multiple of their size.
+    ///   place is then a multiple of their size;
+    /// - [`ExecError::Taken`] if the place was lost before and somebody else has it.
     ///
-    /// [`ExecError::Kernel`] if the kernel refuses: nothing is mapped there then.
+    /// [`ExecError::Kernel`] if the kernel refuses: nothing is mapped there then, and
+    /// nothing that was mapped has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Error, ExecError, Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let heap = guest.map_any(0x4000, memory, Placement::lowest())?;
+    /// let stack = guest.map_any(0x2000, memory, Placement::highest())?;
+    /// assert_eq!(stack.addr() - heap.addr(), 0xe000);
+    /// assert_eq!(guest.space().picture().to_string(), "wwww..........ww");
+    ///
+    /// let refused = guest.map_any(0xb000, memory, Placement::lowest());
+    /// assert!(matches!(refused, Err(ExecError::Refused(Error::NoRoom { .. }))));
+    /// # Ok::<(), ExecError>(())
+    /// ```
     pub fn map_any(
         &mut self,
         len: u64,
@@ -239,7 +346,8 @@ impl Executor {
     ///
     /// - [`ExecError::Refused`] as of [`AddrSpace::map_at`];
     /// - [`ExecError::Flags`] for flags that no mapping here can have;
-    /// - [`ExecError::LargePages`] if it would be a part of a large page of the file.
+    /// - [`ExecError::LargePages`] if it would be a part of a large page of the file;
+    /// - [`ExecError::Taken`] if a part was lost before and somebody else has it.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: what was there is there, but for
     /// what the error says is lost.
@@ -274,7 +382,25 @@ impl Executor {
     /// # Errors
     ///
     /// As of [`map_at`](Self::map_at), and [`Error::Occupied`] in
-    /// [`ExecError::Refused`] if a page is mapped.
+    /// [`ExecError::Refused`] if a page is mapped: nothing has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Error, ExecError, Executor, Memory, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let start = guest.space().span().unwrap().start();
+    /// guest.map_at_no_replace(start + 0x1000, 0x1000, Memory::anonymous(Prot::READ))?;
+    ///
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let refused = guest.map_at_no_replace(start, 0x4000, memory).unwrap_err();
+    /// assert!(matches!(refused, ExecError::Refused(Error::Occupied { .. })));
+    /// assert_eq!(guest.space().picture().to_string(), ".r..............");
+    /// guest.map_at_no_replace(start + 0x2000, 0x2000, memory)?;
+    /// assert_eq!(guest.space().picture().to_string(), ".rww............");
+    /// # Ok::<(), ExecError>(())
+    /// ```
     pub fn map_at_no_replace(
         &mut self,
         addr: u64,
@@ -295,9 +421,31 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// [`ExecError::Refused`] as of [`AddrSpace::unmap`]: nothing has changed.
+    /// [`ExecError::Refused`] as of [`AddrSpace::unmap`], and [`ExecError::Taken`] if
+    /// a part was lost before and somebody else has it: nothing has changed.
     /// [`ExecError::Kernel`] if the kernel refuses: what was there is there, but for
     /// what the error says is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let heap = guest.map_any(0x4000, memory, Placement::lowest())?;
+    /// let addr = heap.addr() as u64;
+    /// // SAFETY: the pages were mapped just now and nobody else knows of them.
+    /// unsafe { heap.add(0x1000).write(7) };
+    ///
+    /// guest.unmap(addr + 0x1000, 0x2000)?;
+    /// guest.unmap(addr + 0x2000, 0x1000)?; // which nothing has to be mapped for
+    /// assert_eq!(guest.space().picture().to_string(), "w..w............");
+    /// guest.map_at(addr + 0x1000, 0x1000, memory)?;
+    /// // SAFETY: so was this page.
+    /// assert_eq!(unsafe { heap.add(0x1000).read() }, 0);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn unmap(&mut self, addr: u64, len: u64) -> Result<(), ExecError> {
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made = space.unmap(addr, len, |update| close(update, ground, listeners));
@@ -308,7 +456,25 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// As of [`unmap`](Self::unmap).
+    /// As of [`unmap`](Self::unmap): all is mapped as before, but for what is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let span = guest.space().span().unwrap();
+    /// guest.map_any(0x4000, Memory::anonymous(Prot::READ), Placement::lowest())?;
+    /// guest.map_any(0x1000, Memory::anonymous(Prot::READ), Placement::highest())?;
+    ///
+    /// guest.reset()?;
+    /// assert_eq!(guest.space().usage().mapped, 0);
+    /// // The addresses are still the guest's.
+    /// let other = Reservation::options().at(span.start()).reserve(0x10000);
+    /// assert!(matches!(other, Err(ExecError::Taken { .. })));
+    /// # Ok::<(), ExecError>(())
+    /// ```
     pub fn reset(&mut self) -> Result<(), ExecError> {
         let span = self.reservation.span();
         self.unmap(span.start(), length(span))
@@ -325,6 +491,30 @@ impl Executor {
     /// [`ExecError::Kernel`] if the kernel refuses (a shared file that was opened
     /// read-only, say, with `EACCES`): the pages before those that it refused about
     /// have the new protection, and the books say which these are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, Memory, Prot, Reservation};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let start = guest.space().span().unwrap().start();
+    /// let read_only = std::fs::File::open("/proc/self/exe")?;
+    /// guest.map_at(start, 0x1000, Memory::anonymous(Prot::READ))?;
+    /// guest.map_at(start + 0x2000, 0x1000, Memory::anonymous(Prot::READ))?;
+    /// guest.map_at(start + 0x3000, 0x1000, Memory::file(Prot::READ, &read_only, 0).shared())?;
+    ///
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// guest.protect(start, 0x3000, rw)?; // skips the gap
+    /// guest.protect(start, 0x3000, Prot::READ)?;
+    /// let refused = guest.protect(start + 0x2000, 0x2000, rw).unwrap_err();
+    /// assert_eq!(refused.errno(), 13); // EACCES, after it had done the first page
+    /// assert!(matches!(refused, ExecError::Kernel { lost, .. } if lost.is_empty()));
+    /// assert_eq!(guest.query(start + 0x2000).unwrap().prot, rw);
+    /// assert_eq!(guest.query(start + 0x3000).unwrap().prot, Prot::READ);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn protect(&mut self, addr: u64, len: u64, prot: Prot) -> Result<(), ExecError> {
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made = space.protect(addr, len, prot, |update| protect(update, ground, listeners));
@@ -342,8 +532,30 @@ impl Executor {
     ///
     /// [`ExecError::Refused`] as of [`AddrSpace::set_flags`], and
     /// [`ExecError::Flags`] for flags that cannot be changed: nothing has changed.
-    /// [`ExecError::Kernel`] if the kernel refuses: the books have the flags that
-    /// the kernel was then found to have.
+    /// [`ExecError::Kernel`] if the kernel refuses: some pages may have some of the
+    /// new flags; the books have those that the kernel was then found to have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, MapFlags, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let addr = guest.map_any(0x4000, memory, Placement::lowest())?.addr() as u64;
+    ///
+    /// // The second page is to be left out of core dumps, and then not any more.
+    /// let (none, secret) = (MapFlags::empty(), MapFlags::DONT_DUMP);
+    /// guest.set_flags(addr + 0x1000, 0x1000, secret, none)?;
+    /// assert_eq!(guest.query(addr + 0x1000).unwrap().flags, secret);
+    /// assert_eq!(guest.space().usage().regions, 3);
+    /// guest.set_flags(addr, 0x4000, none, secret)?;
+    /// assert_eq!(guest.space().usage().regions, 1);
+    ///
+    /// let fixed = guest.set_flags(addr, 0x1000, MapFlags::NO_RESERVE, none);
+    /// assert_eq!(fixed, Err(ExecError::Flags { flags: MapFlags::NO_RESERVE }));
+    /// # Ok::<(), ExecError>(())
+    /// ```
     pub fn set_flags(
         &mut self,
         addr: u64,
@@ -373,8 +585,11 @@ impl Executor {
     /// - [`ExecError::Backing`] if device memory is to grow or be duplicated, and
     ///   [`ExecError::LargePages`] if a file with large pages is in the old range.
     ///
-    /// [`ExecError::Kernel`] if the kernel refuses: of what was to move, some may
-    /// have, and the books say what; going on is as of [`AddrSpace::remap`].
+    /// [`ExecError::Kernel`] if the kernel refuses, or [`ExecError::Taken`] if a part
+    /// of the new place was lost before and somebody else has it: of what was to move,
+    /// some may have, and the books say what. What was to be replaced is there where
+    /// nothing has moved to, but for what the error says is lost.
+    /// Going on is as of [`AddrSpace::remap`].
     ///
     /// # Examples
     ///
@@ -458,7 +673,8 @@ impl Executor {
     /// [`ExecError::Discard`] if a part of it is not mapped, shared, locked, or
     /// memory of a device. Nothing is discarded then.
     ///
-    /// [`ExecError::Kernel`] if the kernel refuses: some pages may be discarded.
+    /// [`ExecError::Kernel`] if the kernel refuses: some pages may be discarded, and
+    /// all are mapped as before.
     ///
     /// # Examples
     ///
@@ -500,6 +716,24 @@ impl Executor {
     }
 
     /// Marks all that is mapped now as original; see [`AddrSpace::mark_original`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let reader = guest.reader();
+    /// guest.map_any(0x3000, Memory::anonymous(Prot::READ), Placement::lowest())?;
+    /// guest.mark_original();
+    /// assert_eq!(reader.load().picture().to_string(), "RRR............."); // published, too
+    ///
+    /// let start = guest.space().span().unwrap().start();
+    /// guest.protect(start, 0x1000, Prot::READ | Prot::WRITE)?; // stays one
+    /// guest.map_at(start + 0x1000, 0x1000, Memory::anonymous(Prot::READ))?; // is none
+    /// assert_eq!(guest.space().picture().to_string(), "WrR.............");
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn mark_original(&mut self) {
         self.space.mark_original();
         self.publish();
@@ -512,8 +746,9 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// As of [`unmap`](Self::unmap). After [`ExecError::Kernel`], the stretches below
-    /// the refused one are unmapped; calling again does the rest.
+    /// As of [`unmap`](Self::unmap). After [`ExecError::Kernel`] or
+    /// [`ExecError::Taken`], the stretches below the refused one are unmapped; calling
+    /// again does the rest.
     ///
     /// # Examples
     ///
@@ -553,8 +788,9 @@ impl Executor {
     ///   would have to be mapped;
     /// - [`ExecError::Flags`] if flags differ that cannot be changed.
     ///
-    /// [`ExecError::Kernel`] if the kernel refuses: the steps before are done;
-    /// calling again does the rest.
+    /// [`ExecError::Kernel`] if the kernel refuses, or [`ExecError::Taken`] if a part
+    /// was lost before and somebody else has it: the steps before are done; calling
+    /// again does the rest.
     ///
     /// # Examples
     ///
@@ -612,7 +848,31 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// [`ExecError::Kernel`] if the list cannot be read.
+    /// [`ExecError::Kernel`] if the list cannot be read: no mapping has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let heap = guest.map_any(0x4000, Memory::anonymous(rw), Placement::lowest())?;
+    /// let addr = heap.addr() as u64;
+    /// assert_eq!(guest.verify()?, []);
+    ///
+    /// // What the books cannot know of.
+    /// // SAFETY: the pages were mapped just now and nobody else knows of them.
+    /// assert_eq!(unsafe { libc::mprotect(heap.add(0x1000).cast(), 0x2000, libc::PROT_READ) }, 0);
+    /// let differences = guest.verify()?;
+    /// assert_eq!(differences.len(), 1);
+    /// assert_eq!(differences[0].span.start(), addr + 0x1000);
+    /// assert_eq!(differences[0].kernel.unwrap().prot, Prot::READ);
+    ///
+    /// guest.protect(addr, 0x4000, rw)?; // as the books say it is
+    /// assert_eq!(guest.verify()?, []);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn verify(&mut self) -> Result<Vec<Difference>, ExecError> {
         let span = self.reservation.span();
         self.reservation.ground.retry();

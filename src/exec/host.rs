@@ -52,6 +52,30 @@ pub struct Host {
 
 impl Host {
     /// Makes changes on `ground` only; all others are refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Ground, Host, Mapping, Prot};
+    /// use core::ptr;
+    ///
+    /// // SAFETY: both books are empty, and all that they will have is mapped by `host`.
+    /// let mut host = Host::new(unsafe { Ground::anywhere() });
+    /// let mut code: AddrSpace = AddrSpace::new(0x11_0000_0000, 0x10000, 4096)?;
+    /// let mut data: AddrSpace<String> = AddrSpace::new(0x11_1000_0000, 0x10000, 4096)?;
+    /// let read = Mapping::anonymous(Prot::READ);
+    /// code.map_at(0x11_0000_0000, 0x1000, read, |u| host.apply(u, None))?;
+    /// let rw = Mapping::anonymous(Prot::READ | Prot::WRITE);
+    /// data.map_at(0x11_1000_0000, 0x1000, rw, |u| host.apply(u, None))?;
+    ///
+    /// let word: *mut u32 = ptr::with_exposed_provenance_mut(0x11_1000_0000);
+    /// // SAFETY: the page was mapped just now and nobody else knows of it.
+    /// assert_eq!(unsafe { word.read() }, 0);
+    /// // What is mapped outlives the host and the books, unless it is unmapped.
+    /// code.unmap(0x11_0000_0000, 0x1000, |u| host.apply(u, None))?;
+    /// data.unmap(0x11_1000_0000, 0x1000, |u| host.apply(u, None))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn new(ground: Ground) -> Self {
         Self { ground }
     }
@@ -74,9 +98,37 @@ impl Host {
     ///   mapping was to replace, the error names it, and it is gone from the books.
     ///   What a refused *move* was to replace cannot be acknowledged: if the error
     ///   names something as lost, take it out of the books with [`ignore`].
+    ///   Flags that were changed before a refusal are put back, as far as the kernel
+    ///   allows it.
     ///
     /// After a refusal `/proc/self/maps` is read; where it cannot be, nothing is
     /// acknowledged and nothing given back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, ExecError, Ground, Host, Mapping, OpError, Prot};
+    /// use core::ptr;
+    /// use std::fs::File;
+    /// use std::os::fd::AsFd;
+    ///
+    /// // SAFETY: the books are empty, and all that they will have is mapped by `host`.
+    /// let mut host = Host::new(unsafe { Ground::anywhere() });
+    /// let mut space: AddrSpace<&str> = AddrSpace::new(0x12_0000_0000, 1 << 32, 4096)?;
+    /// let (addr, exe) = (0x12_0000_0000, Mapping::file(Prot::READ, "exe", 0));
+    ///
+    /// let refused = space.map_at(addr, 0x1000, exe, |update| host.apply(update, None));
+    /// assert!(matches!(refused, Err(OpError::Handler { source: ExecError::NoFile { .. }, .. })));
+    /// assert_eq!(space.query(addr), None);
+    ///
+    /// let file = File::open("/proc/self/exe")?;
+    /// space.map_at(addr, 0x1000, exe, |update| host.apply(update, Some(file.as_fd())))?;
+    /// let header: *const [u8; 4] = ptr::with_exposed_provenance(addr as usize);
+    /// // SAFETY: the page was mapped just now and nobody unmaps it meanwhile.
+    /// assert_eq!(unsafe { header.read() }, *b"\x7fELF");
+    /// space.unmap(addr, 0x1000, |update| host.apply(update, None))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn apply<F: Clone + PartialEq>(
         &mut self,
         update: Update<'_, F>,
@@ -115,6 +167,29 @@ impl Host {
     /// # Errors
     ///
     /// As of [`AddrSpace::map_any`] and [`apply`](Self::apply); nothing has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Ground, Host, Mapping, Placement, Prot};
+    ///
+    /// // SAFETY: both books are empty, and all that they will have is mapped by `host`.
+    /// let mut host = Host::new(unsafe { Ground::anywhere() });
+    /// let mut mine: AddrSpace = AddrSpace::new(0x13_0000_0000, 1 << 32, 4096)?;
+    /// let mut yours = mine.clone();
+    /// let memory = Mapping::anonymous(Prot::READ | Prot::WRITE);
+    ///
+    /// let first = host.map_any(&mut mine, 0x4000, &memory, Placement::lowest(), None)?;
+    /// assert_eq!(first, 0x13_0000_0000);
+    /// // The other books know nothing of it, but the kernel does.
+    /// let second = host.map_any(&mut yours, 0x4000, &memory, Placement::lowest(), None)?;
+    /// assert_eq!(second, 0x13_0000_4000);
+    /// assert_eq!(yours.usage().mapped, 0x4000);
+    ///
+    /// mine.unmap(first, 0x4000, |update| host.apply(update, None))?;
+    /// yours.unmap(second, 0x4000, |update| host.apply(update, None))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn map_any<F: Clone + PartialEq>(
         &mut self,
         space: &mut AddrSpace<F>,

@@ -51,6 +51,22 @@ pub(super) struct Options {
 
 impl Memory<'static> {
     /// Memory that reads as zeroes and belongs to this mapping alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let page = guest.map_any(0x1000, memory, Placement::lowest())?;
+    /// // SAFETY: the page was mapped just now and nobody else knows of it.
+    /// unsafe { page.write(7) };
+    /// guest.map_at(page.addr() as u64, 0x1000, memory)?;
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { page.read() }, 0); // other memory, where the first was
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub fn anonymous(prot: Prot) -> Self {
         let (flags, options) = (MapFlags::empty(), Options::default());
         Self { prot, flags, source: Source::Anonymous, options }
@@ -63,6 +79,30 @@ impl<'fd> Memory<'fd> {
     /// The file is borrowed for the call that maps it. The executor keeps neither
     /// the descriptor nor a copy of it: closing a copy would drop the locks that
     /// this process has on the file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    /// use std::fs::File;
+    /// use std::io::Read;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let mut program = File::open("/proc/self/exe")?;
+    /// let memory = Memory::file(Prot::READ | Prot::WRITE, &program, 0);
+    /// let header = guest.map_any(0x1000, memory, Placement::lowest())?.cast::<[u8; 4]>();
+    /// // SAFETY: the page was mapped just now and nobody else knows of it.
+    /// unsafe { header.write(*b"mine") };
+    ///
+    /// let mut bytes = [0; 4];
+    /// program.read_exact(&mut bytes)?;
+    /// assert_eq!(bytes, *b"\x7fELF");
+    /// drop(program); // the mapping does not need it any more
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { header.read() }, *b"mine");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn file(prot: Prot, file: &'fd impl AsFd, offset: u64) -> Self {
         let (flags, options) = (MapFlags::empty(), Options::default());
         Self { prot, flags, source: Source::File(file.as_fd(), offset), options }
@@ -71,6 +111,24 @@ impl<'fd> Memory<'fd> {
     /// The same, shared: writes reach the file, and anonymous memory stays one for
     /// a child after `fork`, and for a duplicate by
     /// [`remap`](super::Executor::remap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Remap, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let ring = Memory::anonymous(Prot::READ | Prot::WRITE).shared();
+    /// let one = guest.map_any(0x1000, ring, Placement::lowest())?;
+    /// // The same page again, right behind: no bytes are moved.
+    /// let addr = one.addr() as u64;
+    /// let two = guest.remap(addr, 0, 0x1000, Remap::to(addr + 0x1000))?;
+    /// // SAFETY: both pages were mapped just now and nobody else knows of them.
+    /// unsafe { one.write(7) };
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { two.read() }, 7);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     #[must_use]
     pub fn shared(self) -> Self {
         self.with_flags(MapFlags::SHARED)
@@ -78,6 +136,21 @@ impl<'fd> Memory<'fd> {
 
     /// All pages are there from the start (`MAP_POPULATE`), as far as there is
     /// memory: the kernel does not say if there is not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE).populate();
+    /// let ring = guest.map_any(0x4000, memory, Placement::lowest())?;
+    /// let mut pages = [0; 4];
+    /// // SAFETY: the four pages are mapped, and there is a byte for each.
+    /// assert_eq!(unsafe { libc::mincore(ring.cast(), 0x4000, pages.as_mut_ptr()) }, 0);
+    /// assert!(pages.iter().all(|page| page & 1 == 1)); // there, though nobody has touched them
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     #[must_use]
     pub fn populate(mut self) -> Self {
         self.options.populate = true;
@@ -85,12 +158,42 @@ impl<'fd> Memory<'fd> {
     }
 
     /// No swap space is set aside (`MAP_NORESERVE`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, MapFlags, Memory, Placement, Prot, Reservation};
+    ///
+    /// // A table of a gibibyte, of which two pages will be there.
+    /// let mut guest = Executor::new(Reservation::new(1 << 30)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE).no_reserve();
+    /// let table = guest.map_any(1 << 30, memory, Placement::lowest())?;
+    /// for entry in [0, (1 << 30) - 1] {
+    ///     // SAFETY: the table was mapped just now and nobody else knows of it.
+    ///     unsafe { table.add(entry).write(7) };
+    /// }
+    /// assert_eq!(guest.query(table.addr() as u64).unwrap().flags, MapFlags::NO_RESERVE);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     #[must_use]
     pub fn no_reserve(self) -> Self {
         self.with_flags(MapFlags::NO_RESERVE)
     }
 
     /// The pages are locked in memory (`MAP_LOCKED`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, Memory, Placement, Prot, Reservation, Undiscardable};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE).locked();
+    /// let key = guest.map_any(0x1000, memory, Placement::lowest())?.addr() as u64;
+    /// let refused = guest.discard(key, 0x1000);
+    /// assert!(matches!(refused, Err(ExecError::Discard { why: Undiscardable::Locked, .. })));
+    /// # Ok::<(), ExecError>(())
+    /// ```
     #[must_use]
     pub fn locked(self) -> Self {
         self.with_flags(MapFlags::LOCKED)
@@ -100,6 +203,26 @@ impl<'fd> Memory<'fd> {
     ///
     /// Advice to the kernel, which the books do not know: a
     /// [`remap`](super::Executor::remap) that grows the mapping does not repeat it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, Memory, Placement, Prot, Reservation, Syscall};
+    ///
+    /// const LARGE: u64 = 0x20_0000;
+    /// let mut guest = Executor::new(Reservation::options().aligned(LARGE).reserve(2 * LARGE)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let heap = match guest.map_any(LARGE, memory.huge_pages(), Placement::lowest()) {
+    ///     // A kernel that was built without them. Nothing is mapped.
+    ///     Err(ExecError::Kernel { call: Syscall::Madvise, .. }) => {
+    ///         guest.map_any(LARGE, memory, Placement::lowest())?
+    ///     }
+    ///     made => made?,
+    /// };
+    /// assert_eq!(heap.addr() as u64 % LARGE, 0);
+    /// assert_eq!(guest.space().usage().mapped, LARGE);
+    /// # Ok::<(), ExecError>(())
+    /// ```
     #[must_use]
     pub fn huge_pages(mut self) -> Self {
         self.options.huge = Some(Advice::LinuxHugepage);
@@ -107,6 +230,22 @@ impl<'fd> Memory<'fd> {
     }
 
     /// Large pages are not wanted (`MADV_NOHUGEPAGE`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// // A sparse table: what is not touched is not to come along with what is.
+    /// let mut guest = Executor::new(Reservation::new(1 << 30)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// guest.map_any(0x20_0000, memory.no_huge_pages(), Placement::lowest())?;
+    /// guest.map_any(0x20_0000, memory, Placement::lowest())?;
+    /// // The books do not know the advice: to them it is all alike.
+    /// assert_eq!(guest.space().usage().regions, 1);
+    /// assert_eq!(guest.verify()?, []);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     #[must_use]
     pub fn no_huge_pages(mut self) -> Self {
         self.options.huge = Some(Advice::LinuxNoHugepage);
@@ -118,6 +257,23 @@ impl<'fd> Memory<'fd> {
     /// The kernel is asked for [`MapFlags::SHARED`], `LOCKED`, `NO_RESERVE`,
     /// `DONT_FORK`, `DONT_DUMP` and `WIPE_ON_FORK`. `GROWS_DOWN` and `SEALED` are
     /// refused by the executor; all others it only notes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, MapFlags, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::anonymous(Prot::READ | Prot::WRITE);
+    /// let secret = MapFlags::DONT_DUMP | MapFlags::WIPE_ON_FORK;
+    /// let key = guest.map_any(0x1000, memory.with_flags(secret), Placement::lowest())?;
+    /// assert_eq!(guest.query(key.addr() as u64).unwrap().flags, secret);
+    ///
+    /// let stack = memory.with_flags(MapFlags::GROWS_DOWN);
+    /// let refused = guest.map_any(0x1000, stack, Placement::highest());
+    /// assert_eq!(refused, Err(ExecError::Flags { flags: MapFlags::GROWS_DOWN }));
+    /// # Ok::<(), ExecError>(())
+    /// ```
     #[must_use]
     pub fn with_flags(mut self, flags: MapFlags) -> Self {
         self.flags |= flags;

@@ -49,16 +49,52 @@ impl Reservation {
     }
 
     /// Where and how to reserve.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::Reservation;
+    ///
+    /// let options = Reservation::options().guarded(0x10000, 0x10000);
+    /// let (one, two) = (options.reserve(0x4000)?, options.reserve(0x8000)?);
+    /// assert!(!one.guarded_span().overlaps(two.guarded_span()));
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub const fn options() -> ReservationOptions {
         ReservationOptions { at: None, align: 1, below: 0, above: 0 }
     }
 
     /// The addresses, without the guard pages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{PageSize, Reservation};
+    ///
+    /// let page = Reservation::new(1)?; // is rounded up
+    /// let size = page.span().len().and_then(PageSize::new).unwrap();
+    /// assert!(size.is_aligned(page.span().start()));
+    /// assert!(size.bytes() >= 4096);
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub const fn span(&self) -> Span {
         self.ground.span()
     }
 
     /// The same with the guard pages: all that goes back to the system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::Reservation;
+    ///
+    /// let guest = Reservation::options().guarded(0x10000, 0x20000).reserve(0x40000)?;
+    /// let (inner, all) = (guest.span(), guest.guarded_span());
+    /// assert_eq!((inner.start() - all.start(), all.last() - inner.last()), (0x10000, 0x20000));
+    /// let plain = Reservation::new(0x40000)?;
+    /// assert_eq!(plain.guarded_span(), plain.span());
+    /// # Ok::<(), addrspace::ExecError>(())
+    /// ```
     pub const fn guarded_span(&self) -> Span {
         match self.ground.reserved() {
             Some(all) => all,
@@ -96,6 +132,19 @@ impl ReservationOptions {
     }
 
     /// At a multiple of `align` bytes, a power of two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Reservation};
+    ///
+    /// let guest = Reservation::options().aligned(0x20_0000).reserve(0x10000)?;
+    /// assert_eq!(guest.span().start() % 0x20_0000, 0);
+    /// assert_eq!(guest.span().len(), Some(0x10000)); // nothing is kept for the alignment
+    /// let refused = Reservation::options().aligned(3).reserve(0x10000).unwrap_err();
+    /// assert_eq!(refused, ExecError::Alignment { at: 0, align: 3 });
+    /// # Ok::<(), ExecError>(())
+    /// ```
     #[must_use]
     pub const fn aligned(mut self, align: u64) -> Self {
         self.align = align;
@@ -107,6 +156,22 @@ impl ReservationOptions {
     ///
     /// A guest that runs off an end of its memory then finds a fault, not the
     /// memory of somebody else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Error, ExecError, Executor, Memory, Prot, Reservation};
+    ///
+    /// let reservation = Reservation::options().guarded(0, 0x10000).reserve(0x10000)?;
+    /// let guard = reservation.span().end().unwrap();
+    /// let mut guest = Executor::new(reservation)?;
+    /// let refused = guest.map_at(guard, 0x1000, Memory::anonymous(Prot::READ));
+    /// assert!(matches!(refused, Err(ExecError::Refused(Error::OutOfBounds { .. }))));
+    /// // Nor can anybody else reserve it.
+    /// let other = Reservation::options().at(guard).reserve(0x10000);
+    /// assert!(matches!(other, Err(ExecError::Taken { .. })));
+    /// # Ok::<(), ExecError>(())
+    /// ```
     #[must_use]
     pub const fn guarded(mut self, below: u64, above: u64) -> Self {
         self.below = below;
@@ -125,6 +190,23 @@ impl ReservationOptions {
     ///   address is not aligned;
     /// - [`ExecError::Taken`] if somebody has memory at the fixed address;
     /// - [`ExecError::Kernel`] if the system refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Reservation};
+    ///
+    /// let guest = Reservation::options().reserve(0x10000)?;
+    /// let at = guest.span().start();
+    /// let beside = Reservation::options().at(at + 1).reserve(0x10000);
+    /// assert!(matches!(beside, Err(ExecError::Alignment { .. })));
+    /// let empty = Reservation::options().at(at).reserve(0).unwrap_err();
+    /// assert_eq!(empty, ExecError::Range { at, len: 0 });
+    /// // With the guard it would begin below 0.
+    /// let below = Reservation::options().at(0x10000).guarded(0x20000, 0).reserve(0x10000);
+    /// assert_eq!(below.unwrap_err(), ExecError::Range { at: 0x10000, len: 0x10000 });
+    /// # Ok::<(), ExecError>(())
+    /// ```
     pub fn reserve(self, len: u64) -> Result<Reservation, ExecError> {
         let Self { at, align, .. } = self;
         let misplaced = ExecError::Alignment { at: at.unwrap_or(0), align };

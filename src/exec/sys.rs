@@ -82,6 +82,31 @@ impl Ground {
     /// other owner (the allocator, a stack, a loaded library) may have it. With a
     /// [`Host`](super::Host) that means: each mapping in the books that it works
     /// for was made by it, or was recorded by somebody who owned the memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Ground, Host, Mapping, Prot, ignore};
+    /// use core::ptr;
+    ///
+    /// let (prot, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    /// // SAFETY: the kernel chooses addresses that nobody has.
+    /// let buffer = unsafe { libc::mmap(ptr::null_mut(), 0x2000, prot, flags, -1, 0) };
+    /// assert_ne!(buffer, libc::MAP_FAILED);
+    ///
+    /// // SAFETY: the buffer is all that the books will have, and nobody else knows of it.
+    /// let mut host = Host::new(unsafe { Ground::anywhere() });
+    /// let mut space: AddrSpace = AddrSpace::whole(4096)?;
+    /// let addr = buffer.expose_provenance() as u64;
+    /// space.map_at(addr, 0x2000, Mapping::anonymous(Prot::READ), ignore)?;
+    ///
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// space.protect(addr, 0x1000, rw, |update| host.apply(update, None))?;
+    /// // SAFETY: it is writable now, and no reference points into it.
+    /// unsafe { buffer.cast::<u8>().write(7) };
+    /// space.unmap(addr, 0x2000, |update| host.apply(update, None))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const unsafe fn anywhere() -> Self {
         // The space of addresses is not empty.
         let Some(span) = Span::new(0, u64::MAX) else { unreachable!() };
