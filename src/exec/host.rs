@@ -1,8 +1,8 @@
 //! The calls alone: a handler for books without a reservation.
 
 use super::error::{ExecError, Refusal, Syscall};
-use super::executor::check_large;
 use super::files;
+use super::map::check_large;
 use super::memory::{self, Options, Way};
 use super::mend::length;
 use super::relocate::{self, Move, Old, Stop};

@@ -19,6 +19,17 @@ pub(super) struct Doubt {
     pub(super) about: About,
 }
 
+impl Refusal {
+    /// The refusal, with `span` in doubt.
+    pub(super) fn doubt(self, span: Span) -> Box<Doubt> {
+        self.with(About::memory(span))
+    }
+
+    pub(super) fn with(self, about: About) -> Box<Doubt> {
+        Box::new(Doubt { refusal: self, about })
+    }
+}
+
 /// What has to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {

@@ -1,24 +1,30 @@
 //! This process's own memory: real mappings that never differ from the books.
 //!
 //! - `reservation`: addresses taken from the system.
-//! - `executor`: the verbs; each asks the books first, then makes the system calls
-//!   (`memory` for new mappings, `relocate` for what grows or moves).
+//! - `executor`: what owns the books and the memory, and who may look on. Its verbs
+//!   are in `map`, `change`, `remap` and `original`; each asks the books first, then
+//!   makes the system calls (`memory` for new mappings, `relocate` for what grows or
+//!   moves).
 //! - `mend`: what happens after a refusal: the kernel is asked what stands there
 //!   (`view`, `compare`), and the books follow. `verify` is the same look without
 //!   a reason.
 //! - `host`: the calls alone, for books without a reservation.
 //! - `sys`: the only module with `unsafe`. `seam`: where a test makes calls fail.
 
+mod change;
 mod compare;
 mod error;
 mod executor;
 mod files;
 mod host;
 mod listeners;
+mod map;
 mod memory;
 mod mend;
+mod original;
 mod publish;
 mod relocate;
+mod remap;
 mod reservation;
 mod seam;
 mod sys;
