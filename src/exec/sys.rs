@@ -283,7 +283,8 @@ impl Ground {
                 // SAFETY: as above.
                 Bytes::File(fd, offset) => unsafe { mm::mmap(start, len, prot, flags, fd, offset) },
             }
-            .map(drop)
+            // The pointers that callers get are made from addresses.
+            .map(|got| _ = got.expose_provenance())
         })
     }
 
@@ -590,6 +591,7 @@ fn take_free(span: Span) -> Result<(), Errno> {
         unsafe { mm::munmap(got, len) }?;
         return Err(Errno::EXIST);
     }
+    got.expose_provenance();
     Ok(())
 }
 
