@@ -178,6 +178,61 @@ fn nothing_is_allocated_after_the_first_update() {
     }
 }
 
+/// Leaves of the tree that are full, and full but for one or two ranges, at each
+/// place in them: where there is room for one range more and none for two.
+#[test]
+fn nothing_is_allocated_after_the_first_update_wherever_it_is() {
+    const REGIONS: u64 = 64;
+    let prot = |nth: u64| if nth.is_multiple_of(2) { Prot::READ } else { Prot::WRITE };
+    let build = |gap: u64, gone: &[u64]| {
+        let stride = 3 + gap;
+        let mut space: AddrSpace = AddrSpace::new(0, (REGIONS + 1) * stride * PAGE, PAGE).unwrap();
+        for nth in 0..REGIONS {
+            let mapping = Mapping::anonymous(prot(nth));
+            space.map_at(nth * stride * PAGE, 3 * PAGE, mapping, ignore).unwrap();
+        }
+        for nth in gone {
+            space.unmap(nth * stride * PAGE, 3 * PAGE, ignore).unwrap();
+        }
+        space
+    };
+    let mut recorded = 0;
+    for (gap, gone) in (0..REGIONS).flat_map(|nth| {
+        [(0, vec![nth]), (1, vec![nth]), (1, vec![nth, nth + 1]), (0, vec![nth, nth + 2])]
+    }) {
+        let gone: Vec<u64> = gone.into_iter().filter(|nth| *nth < REGIONS).collect();
+        let full = build(gap, &gone);
+        let near = gone[0].saturating_sub(16)..(gone[0] + 17).min(REGIONS);
+        for nth in near.filter(|nth| !gone.contains(nth)) {
+            let start = nth * (3 + gap) * PAGE;
+            for (from, pages) in [(0, 1), (1, 1), (2, 1), (0, 3), (0, 4), (2, 2)] {
+                let (addr, len) = (start + from * PAGE, pages * PAGE);
+                for verb in 0..4 {
+                    // A clone has no room to spare.
+                    let mut space = full.clone();
+                    let count = allocations_after_the_first_update(|begin| match verb {
+                        0 => space.unmap(addr, len, |_| begin()).unwrap(),
+                        1 => space.protect(addr, len, Prot::EXEC, |_| begin()).unwrap(),
+                        2 => {
+                            let other = Mapping::anonymous(Prot::EXEC);
+                            space.map_at(addr, len, other, |_| begin()).unwrap();
+                        }
+                        _ => {
+                            // Equal to what comes before it, which it may join.
+                            let like = Mapping::anonymous(prot(nth + REGIONS - 1));
+                            space.map_at(addr, len, like, |_| begin()).unwrap();
+                        }
+                    });
+                    assert_eq!(count, 0, "verb {verb}, {len:#x} at {addr:#x}, {gone:?} gone");
+                    space.check();
+                    recorded += 1;
+                }
+            }
+        }
+    }
+    assert!(recorded > 50_000, "{recorded}");
+}
+
 #[test]
 fn the_common_verbs_allocate_nothing_where_there_is_room() {
     let mut space = space(8);
