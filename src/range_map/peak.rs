@@ -6,7 +6,7 @@
 
 use super::tree::Tree;
 
-/// More levels than a tree of a billion ranges has; above, slots are looked at.
+/// More levels than trees have as a rule; above, slots are looked at.
 const LEVELS: usize = 8;
 
 /// A gap in the finger's leaf that became the largest one under the slots of the

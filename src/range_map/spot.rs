@@ -3,7 +3,8 @@
 use super::node::{Leaf, NIL, Slots};
 use super::tree::Tree;
 
-/// Where a range of keys lies, good until the next edit.
+/// Where a range of keys lies, good until the finger moves: the next edit, the next
+/// search for a spot and securing memory all move it.
 ///
 /// Nearly every edit concerns one leaf. Then this names the slots, and nothing is
 /// looked up a second time.

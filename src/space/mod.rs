@@ -73,7 +73,8 @@ pub enum Gaps {
 /// same file for as long as it is mapped. A raw descriptor number will do only if
 /// it is never used again for another file. A `clone` or a `drop` of it that panics
 /// finds nothing half done; an `==` that panics while a change is recorded can leave
-/// the pages of that change unmapped in the books.
+/// the pages of that change unmapped in the books or as they were, and neighbours that
+/// are equal not joined.
 ///
 /// Two spaces are equal if they have the same bounds, pages and contents, the
 /// marks of [`mark_original`](Self::mark_original) included;
