@@ -345,7 +345,6 @@ proptest! {
     ) {
         let start = area(9);
         let (mut host, mut space) = host(start);
-        space.set_limits(Limits::default());
         let at = |page: u64| start + page * PAGE;
         let others: Vec<_> = foreign.iter().map(|&page| somebody(at(page), 1)).collect();
         for (page, pages, what) in changes {

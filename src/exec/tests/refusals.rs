@@ -185,11 +185,8 @@ fn refuse(case: &str, op: &Op, plan: Plan) -> bool {
 /// All of it again, as on a kernel that has no query for one mapping.
 #[test]
 fn the_list_as_text_will_do() {
-    let mut world = World::new(32);
-    Plan { text: true, ..Plan::default() }.install();
     for (name, op) in operations() {
-        let furnished = furnished();
-        world = furnished;
+        let mut world = furnished();
         Plan { text: true, ..Plan::default() }.install();
         world.step(&op).unwrap_or_else(|error| panic!("{name}: {error}"));
         let fails = Some((1, Failure::Lost));
@@ -198,9 +195,8 @@ fn the_list_as_text_will_do() {
         world.run(&op).unwrap_err();
         Plan { text: true, ..Plan::default() }.install();
         world.check();
+        Plan::default().install();
     }
-    drop(world);
-    Plan::default().install();
 }
 
 #[test]
