@@ -182,11 +182,18 @@ fn nothing_is_allocated_after_the_first_update() {
 /// place in them: where there is room for one range more and none for two.
 #[test]
 fn nothing_is_allocated_after_the_first_update_wherever_it_is() {
+    records_without_memory_everywhere::<u32>();
+    // What has to be dropped takes other ways through the tree.
+    records_without_memory_everywhere::<std::rc::Rc<u32>>();
+}
+
+fn records_without_memory_everywhere<F: Clone + PartialEq>() {
     const REGIONS: u64 = 64;
     let prot = |nth: u64| if nth.is_multiple_of(2) { Prot::READ } else { Prot::WRITE };
     let build = |gap: u64, gone: &[u64]| {
         let stride = 3 + gap;
-        let mut space: AddrSpace = AddrSpace::new(0, (REGIONS + 1) * stride * PAGE, PAGE).unwrap();
+        let mut space: AddrSpace<F> =
+            AddrSpace::new(0, (REGIONS + 1) * stride * PAGE, PAGE).unwrap();
         for nth in 0..REGIONS {
             let mapping = Mapping::anonymous(prot(nth));
             space.map_at(nth * stride * PAGE, 3 * PAGE, mapping, ignore).unwrap();
