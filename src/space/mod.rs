@@ -10,6 +10,8 @@ mod error;
 mod map;
 mod original;
 mod placement;
+#[cfg(feature = "capi")]
+mod prepared;
 mod protect;
 mod query;
 mod region;
