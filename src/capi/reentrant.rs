@@ -9,6 +9,7 @@
 //! comes in from a callback leaves what the calls around it will need.
 
 use super::mmap_c::MMapInfo;
+use crate::space::Aim;
 use crate::{
     AddrSpace, Backing, Error, MapFlags, Mapping, PageSize, Placement, Prot, Region, Span, Verb,
     ignore,
@@ -16,6 +17,7 @@ use crate::{
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
 use core::ffi::c_int;
+use core::iter::once;
 
 /// A space whose callbacks may come back in, and its random numbers.
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl Books {
             space.reset();
         } else if let Some(all) = space.span() {
             // Unlike a reset this gives no memory back that others count on.
+            let all = space.aim_at(all);
             space.record_unmap(all);
         }
         Ok(())
@@ -176,9 +179,9 @@ impl Books {
         let Some(tell) = tell else {
             return Ok(space.map_at(wide(addr), wide(len), mapping_of(info), ignore)?);
         };
-        let span = space.check_span(Verb::Map, wide(addr), wide(len))?;
-        self.tell_all(space, span, tell)?;
-        self.space.borrow_mut().record_map(span, mapping_of(info), false);
+        let aim = space.aim(Verb::Map, wide(addr), wide(len))?;
+        let (mut space, aim) = self.tell_all(space, aim, tell)?;
+        space.record_map(aim, mapping_of(info), false);
         Ok(())
     }
 
@@ -193,9 +196,9 @@ impl Books {
         let Some(tell) = tell else {
             return Ok(space.unmap(wide(addr), wide(len), ignore)?);
         };
-        let span = space.check_span(Verb::Unmap, wide(addr), wide(len))?;
-        self.tell_all(space, span, tell)?;
-        self.space.borrow_mut().record_unmap(span);
+        let aim = space.aim(Verb::Unmap, wide(addr), wide(len))?;
+        let (mut space, aim) = self.tell_all(space, aim, tell)?;
+        space.record_unmap(aim);
         Ok(())
     }
 
@@ -211,21 +214,24 @@ impl Books {
         let Some(tell) = tell else {
             return Ok(space.protect(wide(addr), wide(len), prot_of(prot), ignore)?);
         };
-        let span = space.check_span(Verb::Protect, wide(addr), wide(len))?;
+        let aim = space.aim(Verb::Protect, wide(addr), wide(len))?;
+        let pieces = Pieces::collect(space.aimed(&aim).map(Piece::of))?;
+        // Also for several records, one for each piece: they cut nothing but the first
+        // and the last piece, and one record more is good for two cuts anywhere.
         self.secure(&mut space)?;
         drop(space);
-        let pieces = self.pieces(span)?;
         let changes = self.changes.get();
         self.owe(pieces.len());
         for piece in pieces.iter() {
             piece.told_to(&tell);
             let Piece { span, info } = piece;
             let mut space = self.space.borrow_mut();
+            let aim = space.aim_at(span);
             if self.changes.get() == changes {
-                space.record_protect(span, prot_of(prot));
+                space.record_protect(aim, prot_of(prot));
             } else {
                 // Whatever a callback did here, the piece comes back as it was told.
-                space.record_map(span, mapping_of(MMapInfo { prot, ..info }), info.original);
+                space.record_map(aim, mapping_of(MMapInfo { prot, ..info }), info.original);
             }
             self.settle();
         }
@@ -250,19 +256,24 @@ impl Books {
         };
         let others = space.regions().filter(|region| !region.original);
         let entries = Pieces::collect(others.map(Piece::of))?;
-        self.secure(&mut space)?;
         drop(space);
         let changes = self.changes.get();
         self.owe(entries.len());
         for entry in entries.iter() {
-            if self.changes.get() == changes {
-                entry.told_to(&tell);
-                self.space.borrow_mut().record_unmap(entry.span);
-            } else if let Ok(pieces) = self.pieces(entry.span) {
-                pieces.iter().for_each(|piece| piece.told_to(&tell));
-                self.space.borrow_mut().record_unmap(entry.span);
+            let mut space = self.space.borrow_mut();
+            let aim = space.aim_at(entry.span);
+            let pieces = if self.changes.get() == changes {
+                Pieces::collect(once(entry))
             } else {
-                // What cannot be told, for want of memory, stays.
+                Pieces::collect(space.aimed(&aim).map(Piece::of))
+            };
+            drop(space);
+            // Pieces that cannot be told, for want of memory, stay mapped.
+            if let Ok(pieces) = pieces {
+                pieces.iter().for_each(|piece| piece.told_to(&tell));
+                let mut space = self.space.borrow_mut();
+                let aim = space.aim_at(entry.span);
+                space.record_unmap(aim);
             }
             self.settle();
         }
@@ -270,43 +281,53 @@ impl Books {
     }
 
     /// The space, for a call that may change it.
+    ///
+    /// If calls are in progress, the memory for what they owe is secured: it was only
+    /// in case that nothing is changed before.
+    #[inline]
     fn change(&self) -> Result<RefMut<'_, AddrSpace<i32>>, Refusal> {
+        self.changes.set(self.changes.get().wrapping_add(1));
         let mut space = self.space.borrow_mut();
         if self.owed.get() > 0 {
             self.secure(&mut space)?;
         }
-        self.changes.set(self.changes.get().wrapping_add(1));
         Ok(space)
     }
 
-    /// Secures memory for what is owed and for this call.
-    ///
-    /// One record more is enough also if the call makes several, one for each of its
-    /// pieces: they cut nothing but the first and the last, unless a callback comes
-    /// back in, and then that one secures what is owed.
+    /// Secures memory for what is owed and for one record more.
     fn secure(&self, space: &mut AddrSpace<i32>) -> Result<(), Refusal> {
         Ok(space.prepare(self.owed.get().saturating_add(1))?)
     }
 
-    /// The pieces of `span`, which are going to be told and changed.
-    fn pieces(&self, span: Span) -> Result<Pieces, Refusal> {
-        Pieces::collect(self.space.borrow_mut().pieces_to_change(span).map(Piece::of))
-    }
-
-    /// Tells the pieces of `span`; one record is to follow.
-    fn tell_all(
-        &self,
-        mut space: RefMut<'_, AddrSpace<i32>>,
-        span: Span,
+    /// Tells the pieces of `aim`; its one record is to follow.
+    #[inline]
+    fn tell_all<'s>(
+        &'s self,
+        space: RefMut<'s, AddrSpace<i32>>,
+        mut aim: Aim,
         tell: impl Fn(usize, usize, MMapInfo),
-    ) -> Result<(), Refusal> {
-        self.secure(&mut space)?;
-        drop(space);
-        let pieces = self.pieces(span)?;
-        self.owe(1);
-        pieces.iter().for_each(|piece| piece.told_to(&tell));
+    ) -> Result<(RefMut<'s, AddrSpace<i32>>, Aim), Refusal> {
+        if aim.is_gap() {
+            return Ok((space, aim));
+        }
+        let changes = self.changes.get();
+        // Nearly always there is one piece, and no need for a list.
+        if let Some(only) = space.only_aimed(&aim).map(Piece::of) {
+            drop(space);
+            self.owe(1);
+            only.told_to(&tell);
+        } else {
+            let pieces = Pieces::collect(space.aimed(&aim).map(Piece::of))?;
+            drop(space);
+            self.owe(1);
+            pieces.iter().for_each(|piece| piece.told_to(&tell));
+        }
         self.settle();
-        Ok(())
+        let mut space = self.space.borrow_mut();
+        if self.changes.get() != changes {
+            space.aim_again(&mut aim);
+        }
+        Ok((space, aim))
     }
 
     fn owe(&self, records: usize) {

@@ -27,6 +27,8 @@ mod usage;
 pub use display::{Label, Maps, Picture};
 pub use error::{Error, OpError, Verb};
 pub use placement::Placement;
+#[cfg(feature = "capi")]
+pub(crate) use prepared::Aim;
 pub use region::{Backing, Mapping, Region};
 pub use remap::Remap;
 pub use update::{Answer, Pieces, PiecesIter, Update, ignore};
