@@ -18,6 +18,7 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
