@@ -13,7 +13,7 @@
 #define PAGE ((size_t)0x1000)
 #define BASE ((uintptr_t)0x100000)
 #define FAILED ((uintptr_t)-1)
-enum { PAGES = 2048 };
+enum { PAGES = 4096, USED = 2048 };
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,6 +55,7 @@ struct model {
     unsigned long told;
     int depth;
     unsigned long seed;
+    size_t around;
     /* What mmap_protect will do when the callback has returned, if it calls back. */
     int protecting;
     size_t next_page, next_pages;
@@ -94,9 +95,22 @@ static void protect_next(struct model *model) {
     model->next_pages = 0;
 }
 
-/* A change from within a callback, with the same lack of memory. */
-static void meddle(struct model *model) {
-    size_t page = dice(model, PAGES - 8), pages = 1 + dice(model, 8);
+/* Uses up the memory that the books have set aside, far from where the call will be. */
+static void drain(struct model *model) {
+    size_t page;
+    long before = left;
+    left = 0;
+    for (page = USED + 1; page < PAGES; page += 2) {
+        if (model->prot[page] != 0)
+            continue;
+        if (mmap_map_at(model->mm, BASE + page * PAGE, PAGE, 1, 0, -1, 0, NULL, NULL) == FAILED)
+            break;
+        fill(model, page, 1, 1);
+    }
+    left = before;
+}
+
+static void map_or_unmap(struct model *model, size_t page, size_t pages) {
     uintptr_t addr = BASE + page * PAGE;
     unsigned char prot = (unsigned char)(1 + dice(model, 3));
     if (dice(model, 2) == 0) {
@@ -104,6 +118,18 @@ static void meddle(struct model *model) {
             fill(model, page, pages, prot);
     } else if (mmap_unmap(model->mm, addr, pages * PAGE, NULL, NULL) == MMAP_OK) {
         fill(model, page, pages, 0);
+    }
+}
+
+/* Changes from within a callback, with the same lack of memory: they take the free places
+   that the call around them counts on, free whole nodes there, and use those elsewhere. */
+static void meddle(struct model *model) {
+    size_t near = model->around < 16 ? 0 : model->around - 16, times = dice(model, 24);
+    while (times-- > 0)
+        map_or_unmap(model, near + dice(model, 96), dice(model, 4) == 0 ? 1 + dice(model, 8) : 1);
+    if (dice(model, 3) == 0) {
+        map_or_unmap(model, near, 112);
+        drain(model);
     }
 }
 
@@ -116,11 +142,11 @@ static void hear(uintptr_t start, size_t len, struct MMapInfo info, void *udata)
         model->next_pages = len / PAGE;
         model->next_original = info.original;
     }
-    if (model->depth > 0)
+    if (model->depth > 0 && model->told < 8)
         meddle(model);
 }
 
-/* Every other page of a part is mapped, so that each edit may split a node. */
+/* Every page or every other one of a part is mapped, so that each edit may split a node. */
 static struct model model_of(unsigned long seed) {
     struct model model;
     size_t page, filled;
@@ -128,13 +154,14 @@ static struct model model_of(unsigned long seed) {
     model.seed = seed;
     model.mm = mmap_create(BASE, PAGES * PAGE, PAGE);
     CHECK(model.mm != NULL);
-    filled = 10 + dice(&model, PAGES - 10);
+    filled = 10 + dice(&model, USED - 10);
     for (page = 0; page < filled; page += 1 + dice(&model, 2)) {
         unsigned char prot = (unsigned char)(1 + dice(&model, 3));
         CHECK(mmap_map_at(model.mm, BASE + page * PAGE, PAGE, prot, 0, -1, 0, NULL, NULL) !=
               FAILED);
         fill(&model, page, 1, prot);
     }
+    drain(&model);
     return model;
 }
 
@@ -147,7 +174,7 @@ static void a_space_needs_memory(void) {
 /* One call, of which the allocations from the `fails`-th on fail. */
 static bool step(unsigned long seed, long fails, int depth) {
     struct model model = model_of(seed);
-    size_t page = dice(&model, PAGES - 64), pages = 1 + dice(&model, 64);
+    size_t page = dice(&model, USED - 128), pages = 1 + dice(&model, dice(&model, 2) ? 4 : 96);
     uintptr_t addr = BASE + page * PAGE;
     unsigned char prot = (unsigned char)(1 + dice(&model, 3));
     unsigned long verb = dice(&model, 4);
@@ -157,6 +184,7 @@ static bool step(unsigned long seed, long fails, int depth) {
         memset(model.original, 1, sizeof model.original);
     }
     model.depth = depth;
+    model.around = page;
     refused = 0;
     left = fails;
     if (verb == 0) {
@@ -194,7 +222,7 @@ static bool step(unsigned long seed, long fails, int depth) {
 int main(void) {
     unsigned long seed, failures = 0, steps = 0;
     a_space_needs_memory();
-    for (seed = 0; seed < 300; seed++) {
+    for (seed = 0; seed < 500; seed++) {
         int depth;
         for (depth = 0; depth < 2; depth++) {
             long fails = 0;
