@@ -344,3 +344,26 @@ fn protecting_many_regions_allocates_before_the_first_update() {
         }
     }
 }
+
+#[test]
+fn a_copy_that_cannot_be_had_is_an_error() {
+    for count in [0, 1, 20, 31, 32, 100, 3000] {
+        let full = space(count);
+        for fuse in 0.. {
+            FAILED.set(0);
+            FUSE.set(Some(fuse));
+            let copy = full.try_clone();
+            FUSE.set(None);
+            match copy {
+                Err(error) => assert!(matches!(error, Error::NoMemory { .. }), "{error}"),
+                Ok(copy) => {
+                    assert_eq!(FAILED.get(), 0, "what failed was told");
+                    copy.check();
+                    assert!(copy == full);
+                    assert_eq!(fuse, if count == 0 { 0 } else { 1 + 2 * u64::from(count > 31) });
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -247,10 +247,10 @@ impl Books {
         let mut space = self.change()?;
         let Some(tell) = tell else {
             if self.owed.get() == 0 {
-                space.record_cleanup();
+                space.retain(|region| region.original);
                 return Ok(());
             }
-            // Unlike a cleanup this gives no memory back that others count on.
+            // Unlike this, the long way gives no memory back that others count on.
             drop(space);
             return self.unmap_non_original(Some(tell_nobody));
         };

@@ -123,6 +123,16 @@ impl<T: Node> Arena<T> {
     }
 }
 
+impl<T: Clone> Arena<T> {
+    /// A copy, if there is memory.
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        let mut nodes = Vec::new();
+        nodes.try_reserve_exact(self.nodes.len())?;
+        nodes.extend_from_slice(&self.nodes);
+        Ok(Self { nodes, ..*self })
+    }
+}
+
 impl<T> Index<u32> for Arena<T> {
     type Output = T;
     #[inline]

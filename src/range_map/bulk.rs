@@ -1,5 +1,6 @@
 //! Work on the whole tree at once: building it, thinning it out, copying it.
 
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 use super::arena::Node;
@@ -184,9 +185,30 @@ impl<V: Clone, const SMALL: usize, const LEAF: usize, const INNER: usize> Clone
         }
         copy.small_leaf();
         (copy.leaves, copy.inners) = (self.leaves.clone(), self.inners.clone());
-        (copy.root, copy.height, copy.len) = (self.root, self.height, self.len);
-        (copy.first_leaf, copy.last_leaf) = (self.first_leaf, self.last_leaf);
+        copy.shape_like(self);
         copy
+    }
+}
+
+impl<V: Clone, const SMALL: usize, const LEAF: usize, const INNER: usize>
+    Tree<V, SMALL, LEAF, INNER>
+{
+    /// A copy by blocks, if there is memory.
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        let mut copy = Tree::new();
+        if self.len > 0 {
+            copy.small.try_reserve_exact(1)?;
+            copy.small.extend(self.small.iter().cloned());
+            (copy.leaves, copy.inners) = (self.leaves.try_clone()?, self.inners.try_clone()?);
+            copy.shape_like(self);
+        }
+        Ok(copy)
+    }
+
+    /// Takes over where things are from a tree with the same nodes.
+    fn shape_like(&mut self, other: &Self) {
+        (self.root, self.height, self.len) = (other.root, other.height, other.len);
+        (self.first_leaf, self.last_leaf) = (other.first_leaf, other.last_leaf);
     }
 }
 

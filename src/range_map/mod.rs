@@ -484,6 +484,27 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     }
 }
 
+impl<K, V: Clone, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S, L, I> {
+    /// A copy, if there is memory for it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::RangeMap;
+    ///
+    /// let map = RangeMap::from([(0..5, 'a'), (9..10, 'b')]);
+    /// assert_eq!(map.try_clone()?, map);
+    /// # Ok::<(), std::collections::TryReserveError>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<Self, TryReserveError> {
+        Ok(RangeMap { tree: self.tree.try_clone()?, keys: PhantomData })
+    }
+}
+
 impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usize>
     RangeMap<K, V, S, L, I>
 {

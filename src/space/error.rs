@@ -22,6 +22,8 @@ pub enum Verb {
     Restore,
     /// `discard` of an executor.
     Discard,
+    /// [`AddrSpace::try_clone`](crate::AddrSpace::try_clone).
+    Copy,
 }
 
 impl fmt::Display for Verb {
@@ -34,6 +36,7 @@ impl fmt::Display for Verb {
             Self::Remap => "remap",
             Self::Restore => "restore",
             Self::Discard => "discard",
+            Self::Copy => "copy",
         })
     }
 }

@@ -4,7 +4,7 @@
 //! as in C, where a callback may come back in.
 
 use super::area::Area;
-use super::commit::{Change, Commit, Recount};
+use super::commit::{Change, Commit};
 use super::error::{Error, Verb};
 use super::region::{Mapping, Region};
 use super::update::ignore;
@@ -89,12 +89,6 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let _: Result<(), Error> = commit.report_runs(ignore);
     }
 
-    /// Records that only what is original is mapped, which needs no memory.
-    pub(crate) fn record_cleanup(&mut self) {
-        let books = Recount(self);
-        books.0.areas.retain(|_, area| area.original());
-    }
-
     /// Aims at `span` of the space without securing memory.
     pub(crate) fn aim_at(&mut self, span: Span) -> Aim {
         let first = self.geometry.boundary_at(span.start());
@@ -107,7 +101,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     ///
     /// It stays secured while no more than these are recorded, and whatever else is
     /// removed or marked; but [`reset`](Self::reset) and
-    /// [`record_cleanup`](Self::record_cleanup) give memory back.
+    /// [`retain`](Self::retain) give memory back.
     pub(crate) fn prepare(&mut self, edits: usize) -> Result<(), Error> {
         let call = Call { verb: Verb::Map, addr: self.geometry.start(), len: self.len_clamped() };
         self.areas.try_reserve_inserts(edits).map_err(|_| call.no_memory())

@@ -31,18 +31,45 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// # Ok::<(), addrspace::Error>(())
     /// ```
     #[must_use]
-    pub fn fork(&self, mut keep: impl FnMut(Region<'_, F>) -> bool) -> Self {
+    pub fn fork(&self, keep: impl FnMut(Region<'_, F>) -> bool) -> Self {
         let mut child = self.clone();
+        child.retain(keep);
+        child
+    }
+
+    /// The same as `clone`, if there is memory for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMemory`] if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Mapping, Prot, ignore};
+    ///
+    /// let mut space: AddrSpace = AddrSpace::new(0, 0x8000, 0x1000)?;
+    /// space.map_at(0, 0x1000, Mapping::anonymous(Prot::READ), ignore)?;
+    /// assert_eq!(space.try_clone()?, space);
+    /// # Ok::<(), addrspace::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let call = Call { verb: Verb::Copy, addr: self.geometry.start(), len: self.len_clamped() };
+        let areas = self.areas.try_clone().map_err(|_| call.no_memory())?;
+        Ok(Self { areas, ..*self })
+    }
+
+    /// Keeps the regions that `keep` wants, and tells nobody. Needs no memory.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Region<'_, F>) -> bool) {
         let (geometry, mut gone) = (self.geometry, Tally::ZERO);
-        child.areas.retain(|range, area| {
+        self.areas.retain(|range, area| {
             let kept = keep(area.region(geometry, &range));
             if !kept {
                 gone.count(area.prot, area.flags, &range);
             }
             kept
         });
-        child.tally.sub(gone);
-        child
+        self.tally.sub(gone);
     }
 
     /// The updates that make this space equal to `target`, the shortest way.
