@@ -230,6 +230,12 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         self
     }
 
+    /// Gives the gaps to whom `gaps` says.
+    #[cfg(feature = "capi")]
+    pub(crate) const fn set_gaps(&mut self, gaps: Gaps) {
+        self.gaps = gaps;
+    }
+
     /// Forgets all mappings and reports nothing.
     ///
     /// This is the one change that a host does not hear of.

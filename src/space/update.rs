@@ -254,6 +254,15 @@ impl<F> Pieces<'_, F> {
     }
 }
 
+#[cfg(feature = "capi")]
+impl<F> Pieces<'_, F> {
+    /// The pieces from the page of `addr` on.
+    pub(crate) fn starting_at(mut self, addr: u64) -> Self {
+        self.first = self.geometry.boundary_at(addr).clamp(self.first, self.end);
+        self
+    }
+}
+
 impl<'a, F: Clone + PartialEq> Pieces<'a, F> {
     /// The pieces in ascending order.
     pub fn iter(&self) -> PiecesIter<'a, F> {
