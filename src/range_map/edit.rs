@@ -32,7 +32,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// Makes `start..end` free of ranges, also when dropping one of the values
     /// panics.
     #[inline]
-    pub(super) fn cut(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+    pub(super) fn cut(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
         let spot = self.aim(start, end, Extent::Cut);
         self.cut_at(spot, start, end, dup);
     }
@@ -44,7 +44,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         spot: Spot,
         start: u64,
         end: u64,
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) {
         if let Some(slots) = spot.slots()
             && (slots.count() <= 1 || !needs_drop::<V>())
@@ -61,12 +61,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// The same, leaf by leaf.
     #[inline(never)]
-    fn cut_wide(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+    fn cut_wide(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
         let mut cut = |tree: &mut Self| tree.cut_ranges(start, end, dup);
         if needs_drop::<V>() { to_the_end(self, cut) } else { cut(self) }
     }
 
-    fn cut_ranges(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) {
+    fn cut_ranges(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
         if start >= end || self.len == 0 {
             return;
         }
@@ -120,7 +120,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         &mut self,
         start: u64,
         end: u64,
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) -> Option<V> {
         let (range_start, range_end, val) = self.get(start)?;
         if range_start == start && range_end == end {
@@ -134,7 +134,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// Puts `val` on `start..end`, over what is there, also when dropping what
     /// was there panics.
     #[inline]
-    pub(super) fn put(&mut self, start: u64, end: u64, val: V, dup: &mut impl FnMut(u64, &V) -> V)
+    pub(super) fn put(&mut self, start: u64, end: u64, val: V, dup: &mut dyn FnMut(u64, &V) -> V)
     where
         V: PartialEq,
     {
@@ -152,7 +152,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         start: u64,
         end: u64,
         val: V,
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) where
         V: PartialEq,
     {
@@ -177,7 +177,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// The same, whatever other leaves it touches.
     #[inline(never)]
-    fn put_wide(&mut self, start: u64, end: u64, val: V, dup: &mut impl FnMut(u64, &V) -> V)
+    fn put_wide(&mut self, start: u64, end: u64, val: V, dup: &mut dyn FnMut(u64, &V) -> V)
     where
         V: PartialEq,
     {
@@ -189,7 +189,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     }
 
     /// Puts `val` on `start..end`, where it displaces no value that needs a drop.
-    fn put_over(&mut self, start: u64, end: u64, val: V, dup: &mut impl FnMut(u64, &V) -> V)
+    fn put_over(&mut self, start: u64, end: u64, val: V, dup: &mut dyn FnMut(u64, &V) -> V)
     where
         V: PartialEq,
     {
@@ -242,7 +242,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// Cuts the ranges around `start` and `end`, if there are any, in two there,
     /// and tells where the leaf after the one at `start` starts.
-    fn isolate(&mut self, start: u64, end: u64, dup: &mut impl FnMut(u64, &V) -> V) -> u64 {
+    fn isolate(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) -> u64 {
         let limit = loop {
             let limit = self.seek(start);
             // A range that reaches past `end` is in this leaf if it ends here.
@@ -278,7 +278,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         start: u64,
         end: u64,
         mut change: impl FnMut(u64, u64, &mut V),
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) where
         V: PartialEq,
     {
@@ -306,8 +306,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         &mut self,
         start: u64,
         end: u64,
-        change: &mut impl FnMut(u64, u64, &mut V),
-        dup: &mut impl FnMut(u64, &V) -> V,
+        change: &mut dyn FnMut(u64, u64, &mut V),
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) where
         V: PartialEq,
     {
@@ -455,18 +455,15 @@ impl<V: PartialEq, const S: usize, const L: usize, const I: usize> Drop for Join
 }
 
 /// A value on its way in: put when this is dropped, over a range then free.
-struct Put<'a, V: PartialEq, D: FnMut(u64, &V) -> V, const S: usize, const L: usize, const I: usize>
-{
+struct Put<'a, V: PartialEq, const S: usize, const L: usize, const I: usize> {
     tree: &'a mut Tree<V, S, L, I>,
     start: u64,
     end: u64,
     val: Option<V>,
-    dup: &'a mut D,
+    dup: &'a mut dyn FnMut(u64, &V) -> V,
 }
 
-impl<V: PartialEq, D: FnMut(u64, &V) -> V, const S: usize, const L: usize, const I: usize> Drop
-    for Put<'_, V, D, S, L, I>
-{
+impl<V: PartialEq, const S: usize, const L: usize, const I: usize> Drop for Put<'_, V, S, L, I> {
     fn drop(&mut self) {
         let Some(val) = self.val.take() else { return };
         self.tree.cut_ranges(self.start, self.end, self.dup);

@@ -283,7 +283,7 @@ impl<V, const N: usize> Leaf<V, N> {
         &mut self,
         start: u64,
         end: u64,
-        change: &mut impl FnMut(u64, u64, &mut V),
+        change: &mut dyn FnMut(u64, u64, &mut V),
     ) {
         for at in self.rank(start)..self.live() {
             if self.starts[at] >= end {
@@ -296,7 +296,7 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Calls `change` for the range in slot `at`.
     #[inline]
-    pub(super) fn change_slot(&mut self, at: usize, change: &mut impl FnMut(u64, u64, &mut V)) {
+    pub(super) fn change_slot(&mut self, at: usize, change: &mut dyn FnMut(u64, u64, &mut V)) {
         let val = self.vals[at].as_mut().expect("live slots hold a value");
         change(self.starts[at], self.ends[at], val);
     }
@@ -391,7 +391,7 @@ impl<V, const N: usize> Leaf<V, N> {
         &mut self,
         at: usize,
         (start, end): (u64, u64),
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) -> Result<(usize, usize), Full> {
         let (head, tail) = (self.starts[at], self.ends[at]);
         let (below, above) = (usize::from(head < start), usize::from(end < tail));
@@ -460,7 +460,7 @@ impl<V, const N: usize> Leaf<V, N> {
         &mut self,
         start: u64,
         end: u64,
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
     ) -> Result<isize, Full> {
         let (at, to) = (self.rank(start), self.rank(end));
         let cut_left = at > 0 && self.ends[at - 1] > start;
@@ -496,7 +496,7 @@ impl<V, const N: usize> Leaf<V, N> {
         &mut self,
         slots: Slots,
         (start, end): (u64, u64),
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
         doomed: &mut Doomed<V>,
     ) -> Result<Edit, Full> {
         let at = slots.from;
@@ -515,7 +515,7 @@ impl<V, const N: usize> Leaf<V, N> {
         &mut self,
         slots: Slots,
         (start, end): (u64, u64),
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
         doomed: &mut Doomed<V>,
     ) -> Result<Edit, Full> {
         let Slots { mut from, mut to } = slots;
@@ -607,7 +607,7 @@ impl<V, const N: usize> Leaf<V, N> {
         slots: Slots,
         keys: (u64, u64),
         val: &mut Option<V>,
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
         doomed: &mut Doomed<V>,
     ) -> Result<Edit, Full>
     where
@@ -627,7 +627,7 @@ impl<V, const N: usize> Leaf<V, N> {
         Slots { from, to }: Slots,
         (start, end): (u64, u64),
         val: &mut Option<V>,
-        dup: &mut impl FnMut(u64, &V) -> V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
         doomed: &mut Doomed<V>,
     ) -> Result<Edit, Full>
     where
