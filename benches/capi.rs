@@ -84,7 +84,7 @@ struct C {
 }
 
 struct Rust {
-    space: AddrSpace<i32>,
+    space: AddrSpace,
     told: Told,
 }
 
@@ -134,12 +134,12 @@ impl Drop for C {
 
 const NOTHING: MMapInfo = MMapInfo { prot: 0, flags: 0, fd: 0, offset: 0, original: false };
 
-fn info(region: &Region<'_, i32>) -> MMapInfo {
+fn info(region: &Region<'_>) -> MMapInfo {
     let Backing::Tag { handle, value } = region.backing else { unreachable!() };
     MMapInfo {
         prot: region.prot.bits().cast_signed(),
         flags: region.flags.bits().cast_signed(),
-        fd: *handle,
+        fd: handle.cast_signed(),
         offset: value.cast_signed(),
         original: region.original,
     }
@@ -150,7 +150,8 @@ impl Books for Rust {
         let &MMapInfo { prot, flags, fd, offset, .. } = mapping;
         let prot = Prot::from_bits_retain(prot.cast_unsigned());
         let flags = MapFlags::from_bits_retain(flags.cast_unsigned());
-        let mapping = Mapping::tag(prot, fd, offset.cast_unsigned()).with_flags(flags);
+        let mapping =
+            Mapping::tag(prot, fd.cast_unsigned(), offset.cast_unsigned()).with_flags(flags);
         let told = &mut self.told;
         let heard = self.space.map_at(addr as u64, PAGE as u64, mapping, |update| {
             for piece in update.pieces() {

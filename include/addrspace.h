@@ -108,20 +108,21 @@ typedef enum addrspace_backing {
 /**
  * What is to be mapped.
  *
- * `handle` identifies a file: equal means the same file for as long as it is mapped. It
- * may be a pointer. Neighbours that continue each other are one region.
+ * `handle` identifies a file: equal means the same file for as long as it is mapped. Of a
+ * tag `offset` may be a pointer. Neighbours that continue each other are one region.
  */
 typedef struct addrspace_mapping {
     uint32_t size;
     uint32_t backing; /**< One of addrspace_backing. */
     uint32_t prot;    /**< PROT_*; bits that are not known are kept. */
     uint32_t flags;   /**< Kept as they are. */
-    uint64_t handle;  /**< Of a file or tag; else 0. */
-    uint64_t offset;  /**< Of a file or in physical memory page-aligned; of a tag any. */
+    uint32_t handle;  /**< Of a file or tag; else it does not matter. */
+    uint32_t reserved;
+    uint64_t offset; /**< Of a file or in physical memory page-aligned; of a tag any. */
 } addrspace_mapping;
 
 /** Private anonymous memory without access, to be filled in. */
-#define ADDRSPACE_MAPPING_INIT {sizeof(addrspace_mapping), 0, 0, 0, 0, 0}
+#define ADDRSPACE_MAPPING_INIT {sizeof(addrspace_mapping), 0, 0, 0, 0, 0, 0}
 
 /** A maximal range with one mapping, or a piece of it. */
 typedef struct addrspace_region {
@@ -131,13 +132,12 @@ typedef struct addrspace_region {
     uint64_t last;  /**< The address of the last byte. */
     uint32_t prot;
     uint32_t flags;
-    uint64_t handle;
-    uint64_t offset;   /**< Where the byte at `start` comes from. */
+    uint32_t handle;
     uint32_t original; /**< 1 if it is marked by addrspace_mark_original, else 0. */
-    uint32_t reserved;
+    uint64_t offset;   /**< Where the byte at `start` comes from. */
 } addrspace_region;
 
-#define ADDRSPACE_REGION_INIT {sizeof(addrspace_region), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define ADDRSPACE_REGION_INIT {sizeof(addrspace_region), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** A range by its first and last byte. */
 typedef struct addrspace_span {

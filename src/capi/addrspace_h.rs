@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "C hands in pointers, and wants plain names")]
 
 use super::boxed::try_box;
-use super::failure::{Code, Failure};
+use super::failure::{Code, Failure, Host};
 use super::status::Status;
 use super::structs::{
     AddrspaceCursor, AddrspaceError, AddrspaceLimits, AddrspaceMapping, AddrspacePlacement,
@@ -12,7 +12,7 @@ use super::structs::{
     kind,
 };
 use super::versioned;
-use crate::{AddrSpace, MapFlags, Mapping, Placement, Prot, Span, Update};
+use crate::{AddrSpace, MapFlags, Mapping, OpError, Pieces, Placement, Prot, Span, Update};
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -24,7 +24,7 @@ use core::ptr;
 /// It is used by one thread at a time.
 #[derive(Debug)]
 pub struct Addrspace {
-    books: RefCell<AddrSpace<u64>>,
+    books: RefCell<AddrSpace>,
     /// Why the last call that was refused was so.
     failure: Cell<Option<Failure>>,
 }
@@ -40,11 +40,11 @@ pub type KeepFn = unsafe extern "C" fn(*const AddrspaceRegion, *mut c_void) -> c
 #[repr(C)]
 struct Reported<'a> {
     seen: AddrspaceUpdate,
-    update: Update<'a, u64>,
+    update: Update<'a>,
 }
 
-impl<'a> From<Update<'a, u64>> for Reported<'a> {
-    fn from(update: Update<'a, u64>) -> Self {
+impl<'a> From<Update<'a>> for Reported<'a> {
+    fn from(update: Update<'a>) -> Self {
         let span = update.span();
         let mut seen =
             AddrspaceUpdate { start: span.start(), last: span.last(), ..AddrspaceUpdate::NONE };
@@ -67,29 +67,39 @@ impl<'a> From<Update<'a, u64>> for Reported<'a> {
     }
 }
 
-/// A handler that asks C, or none.
+/// Lets `act` change the books of a space with a handler that asks C, or nobody.
 ///
 /// # Safety
 ///
-/// As long as the answer is used, `host` may be called with `user`.
-unsafe fn handler(
+/// As of [`change`], and `host` may be called with `user`.
+unsafe fn change_with(
+    space: *mut Addrspace,
     host: Option<UpdateFn>,
     user: *mut c_void,
-) -> impl FnMut(Update<'_, u64>) -> Result<(), Code> {
-    move |update| {
-        let Some(host) = host else { return Ok(()) };
-        let reported = Reported::from(update);
-        let seen = ptr::from_ref(&reported).cast::<AddrspaceUpdate>();
-        // SAFETY: the caller of `handler` answers for it.
-        match unsafe { host(seen, user) } {
-            0 => Ok(()),
-            code => Err(Code(code)),
-        }
+    act: impl FnOnce(&mut AddrSpace, Host<'_>) -> Result<(), Failure>,
+) -> Status {
+    // SAFETY: as the caller says.
+    unsafe { change(space, |books| act(books, &mut |update| ask(host, user, update))) }
+}
+
+/// Asks C to make a change.
+///
+/// # Safety
+///
+/// `host` may be called with `user`.
+unsafe fn ask(host: Option<UpdateFn>, user: *mut c_void, update: Update<'_>) -> Result<(), Code> {
+    let Some(host) = host else { return Ok(()) };
+    let reported = Reported::from(update);
+    let seen = ptr::from_ref(&reported).cast::<AddrspaceUpdate>();
+    // SAFETY: as the caller says.
+    match unsafe { host(seen, user) } {
+        0 => Ok(()),
+        code => Err(Code(code)),
     }
 }
 
 impl Addrspace {
-    fn boxed(books: AddrSpace<u64>) -> Result<*mut Self, Status> {
+    fn boxed(books: AddrSpace) -> Result<*mut Self, Status> {
         let space = Self { books: RefCell::new(books), failure: Cell::new(None) };
         Ok(Box::into_raw(try_box(space).ok_or(Status::NoMemory)?).cast())
     }
@@ -113,7 +123,7 @@ impl Addrspace {
 /// `space` is null or a live handle that no other thread uses.
 unsafe fn change(
     space: *mut Addrspace,
-    act: impl FnOnce(&mut AddrSpace<u64>) -> Result<(), Failure>,
+    act: impl FnOnce(&mut AddrSpace) -> Result<(), Failure>,
 ) -> Status {
     // SAFETY: as the caller says; a handle is never borrowed exclusively.
     let Some(space) = (unsafe { space.as_ref() }) else { return Status::Null };
@@ -130,7 +140,7 @@ unsafe fn change(
 /// As of [`change`].
 unsafe fn look(
     space: *const Addrspace,
-    act: impl FnOnce(&AddrSpace<u64>) -> Result<(), Failure>,
+    act: impl FnOnce(&AddrSpace) -> Result<(), Failure>,
 ) -> Status {
     // SAFETY: as the caller says; a handle is never borrowed exclusively.
     let Some(space) = (unsafe { space.as_ref() }) else { return Status::Null };
@@ -158,7 +168,7 @@ unsafe fn put<T>(out: *mut T, value: T) -> Result<(), Failure> {
 /// # Safety
 ///
 /// As of [`versioned::read`].
-unsafe fn mapping(c: *const AddrspaceMapping) -> Result<Mapping<u64>, Status> {
+unsafe fn mapping(c: *const AddrspaceMapping) -> Result<Mapping, Status> {
     // SAFETY: as the caller says.
     unsafe { versioned::read(c) }?.try_into()
 }
@@ -213,7 +223,7 @@ pub unsafe extern "C" fn addrspace_create_whole(
 /// `out` is null or may be written to.
 unsafe fn hand_out(
     out: *mut *mut Addrspace,
-    make: impl FnOnce() -> Result<AddrSpace<u64>, Failure>,
+    make: impl FnOnce() -> Result<AddrSpace, Failure>,
 ) -> Status {
     if out.is_null() {
         return Status::Null;
@@ -268,7 +278,7 @@ pub unsafe extern "C" fn addrspace_fork(
     user: *mut c_void,
     out: *mut *mut Addrspace,
 ) -> Status {
-    let fork = |books: &AddrSpace<u64>| -> Result<(), Failure> {
+    let fork = |books: &AddrSpace| -> Result<(), Failure> {
         let mut child = books.try_clone()?;
         if let Some(keep) = keep {
             child.retain(|region| {
@@ -315,11 +325,11 @@ pub unsafe extern "C" fn addrspace_equal(
 unsafe fn both(
     space: *const Addrspace,
     other: *const Addrspace,
-    act: impl FnOnce(&AddrSpace<u64>, &AddrSpace<u64>) -> Result<(), Failure>,
+    act: impl FnOnce(&AddrSpace, &AddrSpace) -> Result<(), Failure>,
 ) -> Status {
     // SAFETY: as the caller says; a handle is never borrowed exclusively.
     let Some(other) = (unsafe { other.as_ref() }) else { return Status::Null };
-    let look_at_both = |books: &AddrSpace<u64>| {
+    let look_at_both = |books: &AddrSpace| {
         let others = other.books.try_borrow().map_err(|_| Status::Busy)?;
         act(books, &others)
     };
@@ -337,7 +347,7 @@ pub unsafe extern "C" fn addrspace_bounds(
     space: *const Addrspace,
     out: *mut AddrspaceSpan,
 ) -> Status {
-    let bounds = |books: &AddrSpace<u64>| {
+    let bounds = |books: &AddrSpace| {
         let span = books.span().ok_or(Status::Nothing)?;
         // SAFETY: as the caller says.
         Ok(unsafe { versioned::write(out, &span.into()) }?)
@@ -371,7 +381,7 @@ pub unsafe extern "C" fn addrspace_page_size(space: *const Addrspace) -> u64 {
 /// As of [`change`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_set_gaps(space: *mut Addrspace, gaps: u32) -> Status {
-    let set = |books: &mut AddrSpace<u64>| {
+    let set = |books: &mut AddrSpace| {
         books.set_gaps(gaps_of(gaps)?);
         Ok(())
     };
@@ -386,7 +396,7 @@ pub unsafe extern "C" fn addrspace_set_gaps(space: *mut Addrspace, gaps: u32) ->
 /// As of [`change`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_reset(space: *mut Addrspace) -> Status {
-    let reset = |books: &mut AddrSpace<u64>| {
+    let reset = |books: &mut AddrSpace| {
         books.reset();
         Ok(())
     };
@@ -410,7 +420,7 @@ pub unsafe extern "C" fn addrspace_map_any(
     user: *mut c_void,
     out: *mut u64,
 ) -> Status {
-    let map = |books: &mut AddrSpace<u64>| {
+    let map = |books: &mut AddrSpace, host: Host<'_>| {
         if out.is_null() {
             return Err(Status::Null.into());
         }
@@ -418,13 +428,12 @@ pub unsafe extern "C" fn addrspace_map_any(
         let mapping = unsafe { mapping(what) }?;
         // SAFETY: as the caller says.
         let placement = unsafe { placement(place) }?;
-        // SAFETY: as the caller says.
-        let addr = books.map_any(len, mapping, placement, unsafe { handler(host, user) })?;
+        let addr = books.map_any(len, mapping, placement, host)?;
         // SAFETY: as the caller says.
         unsafe { put(out, addr) }
     };
     // SAFETY: as the caller says.
-    unsafe { change(space, map) }
+    unsafe { change_with(space, host, user, map) }
 }
 
 /// Maps `len` bytes at `addr` in place of what is there.
@@ -441,14 +450,13 @@ pub unsafe extern "C" fn addrspace_map_at(
     host: Option<UpdateFn>,
     user: *mut c_void,
 ) -> Status {
-    let map = |books: &mut AddrSpace<u64>| {
+    let map = |books: &mut AddrSpace, host: Host<'_>| {
         // SAFETY: as the caller says.
         let mapping = unsafe { mapping(what) }?;
-        // SAFETY: as the caller says.
-        Ok(books.map_at(addr, len, mapping, unsafe { handler(host, user) })?)
+        Ok(books.map_at(addr, len, mapping, host)?)
     };
     // SAFETY: as the caller says.
-    unsafe { change(space, map) }
+    unsafe { change_with(space, host, user, map) }
 }
 
 /// Maps `len` bytes at `addr` if nothing is there.
@@ -465,14 +473,13 @@ pub unsafe extern "C" fn addrspace_map_at_no_replace(
     host: Option<UpdateFn>,
     user: *mut c_void,
 ) -> Status {
-    let map = |books: &mut AddrSpace<u64>| {
+    let map = |books: &mut AddrSpace, host: Host<'_>| {
         // SAFETY: as the caller says.
         let mapping = unsafe { mapping(what) }?;
-        // SAFETY: as the caller says.
-        Ok(books.map_at_no_replace(addr, len, mapping, unsafe { handler(host, user) })?)
+        Ok(books.map_at_no_replace(addr, len, mapping, host)?)
     };
     // SAFETY: as the caller says.
-    unsafe { change(space, map) }
+    unsafe { change_with(space, host, user, map) }
 }
 
 /// Unmaps what is mapped of `len` bytes at `addr`.
@@ -489,9 +496,7 @@ pub unsafe extern "C" fn addrspace_unmap(
     user: *mut c_void,
 ) -> Status {
     // SAFETY: as the caller says.
-    let handler = unsafe { handler(host, user) };
-    // SAFETY: as the caller says.
-    unsafe { change(space, |books| Ok(books.unmap(addr, len, handler)?)) }
+    unsafe { change_with(space, host, user, |books, host| Ok(books.unmap(addr, len, host)?)) }
 }
 
 /// Sets the protection of what is mapped of `len` bytes at `addr`.
@@ -510,9 +515,9 @@ pub unsafe extern "C" fn addrspace_protect(
 ) -> Status {
     let prot = Prot::from_bits_retain(prot);
     // SAFETY: as the caller says.
-    let handler = unsafe { handler(host, user) };
-    // SAFETY: as the caller says.
-    unsafe { change(space, |books| Ok(books.protect(addr, len, prot, handler)?)) }
+    unsafe {
+        change_with(space, host, user, |books, host| Ok(books.protect(addr, len, prot, host)?))
+    }
 }
 
 /// Changes the flags of what is mapped of `len` bytes at `addr`.
@@ -532,9 +537,11 @@ pub unsafe extern "C" fn addrspace_set_flags(
 ) -> Status {
     let (set, clear) = (MapFlags::from_bits_retain(set), MapFlags::from_bits_retain(clear));
     // SAFETY: as the caller says.
-    let handler = unsafe { handler(host, user) };
-    // SAFETY: as the caller says.
-    unsafe { change(space, |books| Ok(books.set_flags(addr, len, set, clear, handler)?)) }
+    unsafe {
+        change_with(space, host, user, |books, host| {
+            Ok(books.set_flags(addr, len, set, clear, host)?)
+        })
+    }
 }
 
 /// Resizes or moves what is mapped at `addr`.
@@ -554,7 +561,7 @@ pub unsafe extern "C" fn addrspace_remap(
     user: *mut c_void,
     out: *mut u64,
 ) -> Status {
-    let remap = |books: &mut AddrSpace<u64>| {
+    let remap = |books: &mut AddrSpace, host: Host<'_>| {
         if out.is_null() {
             return Err(Status::Null.into());
         }
@@ -562,14 +569,12 @@ pub unsafe extern "C" fn addrspace_remap(
         let placement = unsafe { placement(place) }?;
         // SAFETY: as the caller says.
         let how = unsafe { versioned::read(how) }?.with(placement)?;
-        // SAFETY: as the caller says.
-        let handler = unsafe { handler(host, user) };
-        let new = books.remap(addr, old_len, new_len, how, handler)?;
+        let new = books.remap(addr, old_len, new_len, how, host)?;
         // SAFETY: as the caller says.
         unsafe { put(out, new) }
     };
     // SAFETY: as the caller says.
-    unsafe { change(space, remap) }
+    unsafe { change_with(space, host, user, remap) }
 }
 
 /// Marks all that is mapped now as original.
@@ -579,7 +584,7 @@ pub unsafe extern "C" fn addrspace_remap(
 /// As of [`change`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_mark_original(space: *mut Addrspace) -> Status {
-    let mark = |books: &mut AddrSpace<u64>| {
+    let mark = |books: &mut AddrSpace| {
         books.mark_original();
         Ok(())
     };
@@ -599,9 +604,7 @@ pub unsafe extern "C" fn addrspace_unmap_non_original(
     user: *mut c_void,
 ) -> Status {
     // SAFETY: as the caller says.
-    let handler = unsafe { handler(host, user) };
-    // SAFETY: as the caller says.
-    unsafe { change(space, |books| Ok(books.unmap_non_original(handler)?)) }
+    unsafe { change_with(space, host, user, |books, host| Ok(books.unmap_non_original(host)?)) }
 }
 
 /// Makes a space equal to another.
@@ -623,14 +626,12 @@ pub unsafe extern "C" fn addrspace_restore(
         // SAFETY: as the caller says.
         return unsafe { change(space, |_| Ok(())) };
     }
-    // SAFETY: as the caller says.
-    let handler = unsafe { handler(host, user) };
-    let restore = |books: &mut AddrSpace<u64>| {
+    let restore = |books: &mut AddrSpace, host: Host<'_>| {
         let snapshot = snapshot.books.try_borrow().map_err(|_| Status::Busy)?;
-        Ok(books.restore(&snapshot, handler)?)
+        Ok(books.restore(&snapshot, host)?)
     };
     // SAFETY: as the caller says.
-    unsafe { change(space, restore) }
+    unsafe { change_with(space, host, user, restore) }
 }
 
 /// Tells the updates that would make a space equal to another.
@@ -645,12 +646,12 @@ pub unsafe extern "C" fn addrspace_diff(
     hear: Option<UpdateFn>,
     user: *mut c_void,
 ) -> Status {
-    // SAFETY: as the caller says.
-    let mut handler = unsafe { handler(hear, user) };
-    let tell = |books: &AddrSpace<u64>, target: &AddrSpace<u64>| {
+    let tell = |books: &AddrSpace, target: &AddrSpace| {
         for update in books.diff(target)? {
             let at = update.span().start();
-            handler(update).map_err(|source| crate::OpError::Handler { at, source })?;
+            // SAFETY: as the caller says.
+            let answer = unsafe { ask(hear, user, update) };
+            answer.map_err(|source| OpError::Handler { at, source })?;
         }
         Ok(())
     };
@@ -669,7 +670,7 @@ pub unsafe extern "C" fn addrspace_query(
     addr: u64,
     out: *mut AddrspaceRegion,
 ) -> Status {
-    let query = |books: &AddrSpace<u64>| {
+    let query = |books: &AddrSpace| {
         let region = books.query(addr).ok_or(Status::Nothing)?;
         // SAFETY: as the caller says.
         Ok(unsafe { versioned::write(out, &region.into()) }?)
@@ -706,7 +707,7 @@ pub unsafe extern "C" fn addrspace_placements(
     place: *const AddrspacePlacement,
     out: *mut u64,
 ) -> Status {
-    let count = |books: &AddrSpace<u64>| {
+    let count = |books: &AddrSpace| {
         // SAFETY: as the caller says.
         let places = books.placements(len, unsafe { placement(place) }?)?;
         // SAFETY: as the caller says.
@@ -718,7 +719,7 @@ pub unsafe extern "C" fn addrspace_placements(
 
 impl AddrspaceCursor {
     /// The bytes that are left to look at, of a space.
-    fn left(&self, books: &AddrSpace<u64>) -> Option<(u64, u64)> {
+    fn left(&self, books: &AddrSpace) -> Option<(u64, u64)> {
         let first = self.next.max(books.span()?.start());
         let len = self.last.checked_sub(first)?.saturating_add(1);
         (self.done == 0).then_some((first, len))
@@ -770,7 +771,7 @@ pub unsafe extern "C" fn addrspace_next_region(
     cursor: *mut AddrspaceCursor,
     out: *mut AddrspaceRegion,
 ) -> Status {
-    let step = |books: &AddrSpace<u64>| {
+    let step = |books: &AddrSpace| {
         let find = |cursor: &AddrspaceCursor| {
             let (addr, len) = cursor.left(books)?;
             books.regions_in(addr, len).next().map(|region| (region.span, region.into()))
@@ -793,7 +794,7 @@ pub unsafe extern "C" fn addrspace_next_gap(
     cursor: *mut AddrspaceCursor,
     out: *mut AddrspaceSpan,
 ) -> Status {
-    let step = |books: &AddrSpace<u64>| {
+    let step = |books: &AddrSpace| {
         let find = |cursor: &AddrspaceCursor| {
             let (addr, len) = cursor.left(books)?;
             books.gaps_in(addr, len).next().map(|gap| (gap, gap.into()))
@@ -843,7 +844,7 @@ pub unsafe extern "C" fn addrspace_set_limits(
     space: *mut Addrspace,
     limits: *const AddrspaceLimits,
 ) -> Status {
-    let set = |books: &mut AddrSpace<u64>| {
+    let set = |books: &mut AddrSpace| {
         // SAFETY: as the caller says.
         books.set_limits(unsafe { versioned::read(limits) }?.try_into()?);
         Ok(())
@@ -858,7 +859,7 @@ pub unsafe extern "C" fn addrspace_set_limits(
 ///
 /// `update` is null, or what a callback of this library has been given and has not
 /// answered yet.
-unsafe fn reported<'a>(update: *const AddrspaceUpdate) -> Option<&'a Update<'a, u64>> {
+unsafe fn reported<'a>(update: *const AddrspaceUpdate) -> Option<&'a Update<'a>> {
     // SAFETY: a callback is given a pointer to the whole of a `Reported`.
     unsafe { update.cast::<Reported<'a>>().as_ref() }.map(|reported| &reported.update)
 }
@@ -940,7 +941,7 @@ pub unsafe extern "C" fn addrspace_update_next_replaced(
 ///
 /// As of [`next`].
 unsafe fn next_piece(
-    pieces: crate::Pieces<'_, u64>,
+    pieces: Pieces<'_>,
     cursor: *mut AddrspaceCursor,
     out: *mut AddrspaceRegion,
 ) -> Status {

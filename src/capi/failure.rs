@@ -2,7 +2,7 @@
 
 use super::status::Status;
 use super::structs::AddrspaceError;
-use crate::{Error, OpError};
+use crate::{Error, OpError, Update};
 use core::ffi::c_int;
 use core::fmt;
 
@@ -10,6 +10,9 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("code {0}")]
 pub(super) struct Code(pub(super) c_int);
+
+/// What makes the changes. One type for all calls from C: so each verb is compiled once.
+pub(super) type Host<'a> = &'a mut dyn FnMut(Update<'_>) -> Result<(), Code>;
 
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -285,5 +285,8 @@ pub unsafe extern "C" fn mmap_unmap_non_original(
     // SAFETY: as the caller says.
     let tell = unsafe { teller(ufn, udata) };
     // Without memory it has no effect; so says the header.
-    let _ = books.unmap_non_original(tell);
+    let _ = match &tell {
+        Some(tell) => books.unmap_non_original(Some(tell)),
+        None => books.unmap_non_original(None),
+    };
 }

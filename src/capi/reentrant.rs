@@ -8,11 +8,12 @@
 //! What is told will be recorded. So the memory for it comes first, and a call that
 //! comes in from a callback leaves what the calls around it will need.
 
+use super::failure::{Code, Host};
 use super::mmap_c::MMapInfo;
 use crate::space::Aim;
 use crate::{
-    AddrSpace, Backing, Error, MapFlags, Mapping, PageSize, Placement, Prot, Region, Span, Verb,
-    ignore,
+    AddrSpace, Backing, Error, MapFlags, Mapping, OpError, PageSize, Placement, Prot, Region, Span,
+    Update, Verb,
 };
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
@@ -22,7 +23,7 @@ use core::iter::once;
 /// A space whose callbacks may come back in, and its random numbers.
 #[derive(Debug)]
 pub(super) struct Books {
-    space: RefCell<AddrSpace<i32>>,
+    space: RefCell<AddrSpace>,
     /// The state of the generator, if places are chosen at random.
     random: Cell<Option<u64>>,
     /// How many records the calls in progress still owe.
@@ -44,6 +45,16 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<OpError<Code>> for Refusal {
+    fn from(error: OpError<Code>) -> Self {
+        match error {
+            OpError::Refused(error) => error.into(),
+            // No callback here refuses anything.
+            OpError::Handler { .. } => Self::Invalid,
+        }
+    }
+}
+
 /// A piece of an entry, as it was when the call began.
 #[derive(Clone, Copy)]
 struct Piece {
@@ -58,7 +69,7 @@ struct Pieces {
 }
 
 impl Piece {
-    fn of(region: Region<'_, i32>) -> Self {
+    fn of(region: Region<'_>) -> Self {
         Self { span: region.span, info: info_of(&region) }
     }
 
@@ -150,19 +161,24 @@ impl Books {
         let mut space = self.change()?;
         let (at, len, mapping) = (wide(hint), wide(len), mapping_of(info));
         if hint != 0 {
-            match space.map_at_no_replace(at, len, mapping, ignore) {
-                Err(error @ Error::NoMemory { .. }) => return Err(error.into()),
+            match space.map_at_no_replace(at, len, mapping, &mut made as Host<'_>) {
+                Err(OpError::Refused(error @ Error::NoMemory { .. })) => return Err(error.into()),
                 Err(_) => {}
                 Ok(()) => return Ok(hint),
             }
         }
         let Some(state) = self.random.get() else {
-            return Ok(narrow(space.map_any(len, mapping, Placement::lowest(), ignore)?));
+            return Ok(narrow(space.map_any(
+                len,
+                mapping,
+                Placement::lowest(),
+                &mut made as Host<'_>,
+            )?));
         };
         let places = space.placements(len, Placement::lowest())?;
         let (state, bits) = splitmix64(state);
         let place = Placement::nth(bits.checked_rem(places).unwrap_or(0));
-        let addr = space.map_any(len, mapping, place, ignore)?;
+        let addr = space.map_any(len, mapping, place, &mut made as Host<'_>)?;
         self.random.set(Some(state)); // a draw that was of no use is none
         Ok(narrow(addr))
     }
@@ -177,10 +193,15 @@ impl Books {
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
-            return Ok(space.map_at(wide(addr), wide(len), mapping_of(info), ignore)?);
+            return Ok(space.map_at(
+                wide(addr),
+                wide(len),
+                mapping_of(info),
+                &mut made as Host<'_>,
+            )?);
         };
-        let aim = space.aim(Verb::Map, wide(addr), wide(len))?;
-        let (mut space, aim) = self.tell_all(space, aim, tell)?;
+        let mut aim = space.aim(Verb::Map, wide(addr), wide(len))?;
+        let mut space = self.tell_all(space, &mut aim, tell)?;
         space.record_map(aim, mapping_of(info), false);
         Ok(())
     }
@@ -194,10 +215,10 @@ impl Books {
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
-            return Ok(space.unmap(wide(addr), wide(len), ignore)?);
+            return Ok(space.unmap(wide(addr), wide(len), &mut made as Host<'_>)?);
         };
-        let aim = space.aim(Verb::Unmap, wide(addr), wide(len))?;
-        let (mut space, aim) = self.tell_all(space, aim, tell)?;
+        let mut aim = space.aim(Verb::Unmap, wide(addr), wide(len))?;
+        let mut space = self.tell_all(space, &mut aim, tell)?;
         space.record_unmap(aim);
         Ok(())
     }
@@ -212,7 +233,12 @@ impl Books {
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
-            return Ok(space.protect(wide(addr), wide(len), prot_of(prot), ignore)?);
+            return Ok(space.protect(
+                wide(addr),
+                wide(len),
+                prot_of(prot),
+                &mut made as Host<'_>,
+            )?);
         };
         let aim = space.aim(Verb::Protect, wide(addr), wide(len))?;
         let pieces = Pieces::collect(space.aimed(&aim).map(Piece::of))?;
@@ -240,9 +266,9 @@ impl Books {
 
     /// Tells an entry that is not original, then unmaps it, and so on with the next
     /// of those that there were when the call began.
-    pub(super) fn unmap_non_original<T: Fn(usize, usize, MMapInfo)>(
+    pub(super) fn unmap_non_original(
         &self,
-        tell: Option<T>,
+        tell: Option<&dyn Fn(usize, usize, MMapInfo)>,
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
@@ -252,7 +278,7 @@ impl Books {
             }
             // Unlike this, the long way gives no memory back that others count on.
             drop(space);
-            return self.unmap_non_original(Some(tell_nobody));
+            return self.unmap_non_original(Some(&tell_nobody));
         };
         let others = space.regions().filter(|region| !region.original);
         let entries = Pieces::collect(others.map(Piece::of))?;
@@ -270,7 +296,7 @@ impl Books {
             drop(space);
             // Pieces that cannot be told, for want of memory, stay mapped.
             if let Ok(pieces) = pieces {
-                pieces.iter().for_each(|piece| piece.told_to(&tell));
+                pieces.iter().for_each(|piece| piece.told_to(tell));
                 let mut space = self.space.borrow_mut();
                 let aim = space.aim_at(entry.span);
                 space.record_unmap(aim);
@@ -285,7 +311,7 @@ impl Books {
     /// If calls are in progress, the memory for what they owe is secured: it was only
     /// in case that nothing is changed before.
     #[inline]
-    fn change(&self) -> Result<RefMut<'_, AddrSpace<i32>>, Refusal> {
+    fn change(&self) -> Result<RefMut<'_, AddrSpace>, Refusal> {
         self.changes.set(self.changes.get().wrapping_add(1));
         let mut space = self.space.borrow_mut();
         if self.owed.get() > 0 {
@@ -295,7 +321,7 @@ impl Books {
     }
 
     /// Secures memory for what is owed and for one record more.
-    fn secure(&self, space: &mut AddrSpace<i32>) -> Result<(), Refusal> {
+    fn secure(&self, space: &mut AddrSpace) -> Result<(), Refusal> {
         Ok(space.prepare(self.owed.get().saturating_add(1))?)
     }
 
@@ -303,21 +329,21 @@ impl Books {
     #[inline]
     fn tell_all<'s>(
         &'s self,
-        space: RefMut<'s, AddrSpace<i32>>,
-        mut aim: Aim,
+        space: RefMut<'s, AddrSpace>,
+        aim: &mut Aim,
         tell: impl Fn(usize, usize, MMapInfo),
-    ) -> Result<(RefMut<'s, AddrSpace<i32>>, Aim), Refusal> {
+    ) -> Result<RefMut<'s, AddrSpace>, Refusal> {
         if aim.is_gap() {
-            return Ok((space, aim));
+            return Ok(space);
         }
         let changes = self.changes.get();
         // Nearly always there is one piece, and no need for a list.
-        if let Some(only) = space.only_aimed(&aim).map(Piece::of) {
+        if let Some(only) = space.only_aimed(aim).map(Piece::of) {
             drop(space);
             self.owe(1);
             only.told_to(&tell);
         } else {
-            let pieces = Pieces::collect(space.aimed(&aim).map(Piece::of))?;
+            let pieces = Pieces::collect(space.aimed(aim).map(Piece::of))?;
             drop(space);
             self.owe(1);
             pieces.iter().for_each(|piece| piece.told_to(&tell));
@@ -325,9 +351,9 @@ impl Books {
         self.settle();
         let mut space = self.space.borrow_mut();
         if self.changes.get() != changes {
-            space.aim_again(&mut aim);
+            space.aim_again(aim);
         }
-        Ok((space, aim))
+        Ok(space)
     }
 
     fn owe(&self, records: usize) {
@@ -339,12 +365,17 @@ impl Books {
     }
 }
 
+/// The host of a call without a callback.
+fn made(_update: Update<'_>) -> Result<(), Code> {
+    Ok(())
+}
+
 fn tell_nobody(_start: usize, _len: usize, _info: MMapInfo) {}
 
 /// What a page of `region` is told to be.
-fn info_of(region: &Region<'_, i32>) -> MMapInfo {
+fn info_of(region: &Region<'_>) -> MMapInfo {
     let (fd, offset) = match region.backing {
-        Backing::Tag { handle, value } => (*handle, value.cast_signed()),
+        Backing::Tag { handle, value } => (handle.cast_signed(), value.cast_signed()),
         // Nothing else is ever mapped.
         _ => (-1, 0),
     };
@@ -358,9 +389,10 @@ fn info_of(region: &Region<'_, i32>) -> MMapInfo {
 }
 
 /// The mapping whose numbers are kept as they are: a tag, not a file.
-fn mapping_of(info: MMapInfo) -> Mapping<i32> {
+fn mapping_of(info: MMapInfo) -> Mapping {
     let flags = MapFlags::from_bits_retain(info.flags.cast_unsigned());
-    Mapping::tag(prot_of(info.prot), info.fd, info.offset.cast_unsigned()).with_flags(flags)
+    Mapping::tag(prot_of(info.prot), info.fd.cast_unsigned(), info.offset.cast_unsigned())
+        .with_flags(flags)
 }
 
 fn prot_of(prot: c_int) -> Prot {

@@ -51,7 +51,9 @@ structs! {
         /// The flags.
         flags: u32 = 0,
         /// The identity of the file or tag.
-        handle: u64 = 0,
+        handle: u32 = 0,
+        /// 0.
+        reserved: u32 = 0,
         /// The offset in the file, the physical address, or the tag's value.
         offset: u64 = 0,
     }
@@ -69,13 +71,11 @@ structs! {
         /// The flags.
         flags: u32 = 0,
         /// The identity of the file or tag.
-        handle: u64 = 0,
-        /// The offset, physical address or value at `start`.
-        offset: u64 = 0,
+        handle: u32 = 0,
         /// 1 if the pages are marked, else 0.
         original: u32 = 0,
-        /// 0.
-        reserved: u32 = 0,
+        /// The offset, physical address or value at `start`.
+        offset: u64 = 0,
     }
 
     /// Where a mapping may go: `struct addrspace_placement`.
@@ -269,11 +269,14 @@ pub mod gaps {
     pub const OWNED: u32 = 1;
 }
 
-impl TryFrom<AddrspaceMapping> for Mapping<u64> {
+impl TryFrom<AddrspaceMapping> for Mapping {
     type Error = Status;
 
     fn try_from(c: AddrspaceMapping) -> Result<Self, Status> {
-        let AddrspaceMapping { backing, prot, flags, handle, offset, .. } = c;
+        let AddrspaceMapping { backing, prot, flags, handle, reserved, offset, .. } = c;
+        if reserved != 0 {
+            return Err(Status::Struct);
+        }
         let prot = Prot::from_bits_retain(prot);
         let mapping = match backing {
             backing::ANONYMOUS => Self::anonymous(prot),
@@ -286,8 +289,8 @@ impl TryFrom<AddrspaceMapping> for Mapping<u64> {
     }
 }
 
-impl From<Region<'_, u64>> for AddrspaceRegion {
-    fn from(region: Region<'_, u64>) -> Self {
+impl From<Region<'_>> for AddrspaceRegion {
+    fn from(region: Region<'_>) -> Self {
         let (backing, handle, offset) = match region.backing {
             Backing::Anonymous => (backing::ANONYMOUS, 0, 0),
             Backing::File { file, offset } => (backing::FILE, *file, offset),

@@ -39,7 +39,7 @@ macro_rules! versioned {
 
 versioned! {
     AddrspaceMapping: 32,
-    AddrspaceRegion: 56,
+    AddrspaceRegion: 48,
     AddrspacePlacement: 80,
     AddrspaceRemapping: 24,
     AddrspaceLimits: 24,

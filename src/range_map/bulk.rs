@@ -129,7 +129,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// Keeps the ranges that `keep` wants; all that were not asked about stay
     /// when it panics.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64, u64, &V) -> bool) {
+    pub(super) fn retain(&mut self, keep: &mut dyn FnMut(u64, u64, &V) -> bool) {
         /// Makes the chain a tree when it is dropped.
         struct Whole<'a, V, const S: usize, const L: usize, const I: usize>(
             &'a mut Tree<V, S, L, I>,
@@ -151,7 +151,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
         let mut leaf = whole.0.first_leaf;
         while leaf != NIL {
-            whole.0.leaves[leaf].retain(&mut keep);
+            whole.0.leaves[leaf].retain(keep);
             leaf = whole.0.leaves[leaf].next;
         }
     }

@@ -584,7 +584,8 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// assert!(map.iter().eq([(0..6, &'a')]));
     /// ```
     pub fn retain(&mut self, mut keep: impl FnMut(Range<K>, &V) -> bool) {
-        self.tree.retain(|start, end, val| keep(K::from_index(start)..K::from_index(end), val));
+        self.tree
+            .retain(&mut |start, end, val| keep(K::from_index(start)..K::from_index(end), val));
     }
 
     /// Builds a map from ranges in ascending order, in linear time.

@@ -331,7 +331,7 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Keeps the ranges that `keep` wants. It is asked about all of them first, so
     /// that they stay as they are if it panics; the other values are dropped last.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64, u64, &V) -> bool) {
+    pub(super) fn retain(&mut self, keep: &mut dyn FnMut(u64, u64, &V) -> bool) {
         let len = self.live();
         let mut kept = [false; N];
         for (at, kept) in kept[..len].iter_mut().enumerate() {

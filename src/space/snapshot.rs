@@ -60,6 +60,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     }
 
     /// Keeps the regions that `keep` wants, and tells nobody. Needs no memory.
+    #[inline(never)]
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Region<'_, F>) -> bool) {
         let (geometry, mut gone) = (self.geometry, Tally::ZERO);
         self.areas.retain(|range, area| {
