@@ -26,7 +26,7 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
     }
 
     /// Mostly the start of a page of the space, or of one beside it.
-    fn addr(&mut self, model: &Model) -> u64 {
+    pub fn addr(&mut self, model: &Model) -> u64 {
         let page = self.below(model.pages.len() as u64 + 2) as usize;
         let addr = model.addr(page);
         let addr = if self.one_in(30) { addr.wrapping_sub(2 * model.page) } else { addr };
@@ -35,7 +35,7 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
     }
 
     /// Mostly a few pages.
-    fn len(&mut self, model: &Model) -> u64 {
+    pub fn len(&mut self, model: &Model) -> u64 {
         let pages = match self.below(8) {
             0..=4 => 1 + self.below(4),
             5 | 6 => 1 + self.below(model.pages.len() as u64 + 2),
@@ -75,7 +75,7 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
         Mapping { prot, flags: flags | shared, backing }
     }
 
-    fn place(&mut self, model: &Model) -> Place {
+    pub fn place(&mut self, model: &Model) -> Place {
         let policy = match self.below(4) {
             0 => Policy::Lowest,
             1 => Policy::Highest,
