@@ -241,13 +241,13 @@ typedef struct addrspace_cursor {
 /** Why a call was refused. */
 typedef struct addrspace_error {
     uint32_t size;
-    int32_t status;    /**< One of addrspace_status. */
+    addrspace_status status;
     int32_t sys_errno; /**< What Linux would answer, one of E*, with Linux's numbers. */
     int32_t handler;   /**< What the callback has answered, if it refused. */
     uint64_t at;       /**< Then nothing was done from this address on. */
 } addrspace_error;
 
-#define ADDRSPACE_ERROR_INIT {sizeof(addrspace_error), 0, 0, 0, 0}
+#define ADDRSPACE_ERROR_INIT {sizeof(addrspace_error), ADDRSPACE_OK, 0, 0, 0}
 
 /** The kinds of changes. */
 typedef enum addrspace_kind {
@@ -485,7 +485,7 @@ addrspace_status addrspace_last_error(const addrspace *space, addrspace_error *o
 size_t addrspace_error_message(const addrspace *space, char *buf, size_t cap);
 
 /** A status in English; for addrspace_create, which has no space to ask. Static. */
-const char *addrspace_status_text(int status);
+const char *addrspace_status_text(addrspace_status status);
 
 /** The version of the library, "0.1.0". Static. */
 const char *addrspace_version(void);

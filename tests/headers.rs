@@ -51,7 +51,7 @@ fn c_type(rust: &str) -> String {
         "c_char" => "char",
         "c_void" | "" => "void",
         "bool" => "bool",
-        "Status" => "addrspace_status",
+        "Status" | "AnyStatus" => "addrspace_status",
         "Option<UpdateFn>" => "addrspace_update_fn",
         "Option<KeepFn>" => "addrspace_keep_fn",
         "Option<MMapUpdateFn>" => "MMapUpdateFn",

@@ -5,7 +5,7 @@
 
 use super::boxed::try_box;
 use super::failure::{Code, Failure, Host};
-use super::status::Status;
+use super::status::{AnyStatus, Status};
 use super::structs::{
     AddrspaceCursor, AddrspaceError, AddrspaceLimits, AddrspaceMapping, AddrspacePlacement,
     AddrspaceRegion, AddrspaceRemapping, AddrspaceSpan, AddrspaceUpdate, AddrspaceUsage, gaps_of,
@@ -1024,7 +1024,7 @@ pub unsafe extern "C" fn addrspace_error_message(
 
 /// Tells a status in words.
 #[unsafe(no_mangle)]
-pub extern "C" fn addrspace_status_text(status: c_int) -> *const c_char {
+pub extern "C" fn addrspace_status_text(status: AnyStatus) -> *const c_char {
     Status::of(status).map_or(c"no status", Status::text).as_ptr()
 }
 

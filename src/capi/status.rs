@@ -1,6 +1,10 @@
 //! What a call answers, as a number.
 
 use crate::Error;
+use core::ffi::c_int;
+
+/// A status as C hands it in, which may be no status.
+pub type AnyStatus = c_int;
 
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $value:literal, $text:literal;)*) => {
