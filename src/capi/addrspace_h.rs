@@ -78,8 +78,12 @@ unsafe fn change_with(
     user: *mut c_void,
     act: impl FnOnce(&mut AddrSpace, Host<'_>) -> Result<(), Failure>,
 ) -> Status {
+    let act = |books: &mut AddrSpace| {
+        // SAFETY: as the caller says.
+        act(books, &mut |update| unsafe { ask(host, user, update) })
+    };
     // SAFETY: as the caller says.
-    unsafe { change(space, |books| act(books, &mut |update| ask(host, user, update))) }
+    unsafe { change(space, act) }
 }
 
 /// Asks C to make a change.
@@ -228,8 +232,8 @@ unsafe fn hand_out(
     if out.is_null() {
         return Status::Null;
     }
-    let made = make().and_then(|books| Ok(Addrspace::boxed(books)?));
-    let (handle, status) = match made {
+    let boxed = make().and_then(|books| Ok(Addrspace::boxed(books)?));
+    let (handle, status) = match boxed {
         Ok(handle) => (handle, Status::Ok),
         Err(failure) => (ptr::null_mut(), failure.status()),
     };
@@ -256,7 +260,7 @@ pub unsafe extern "C" fn addrspace_destroy(space: *mut Addrspace) {
 ///
 /// # Safety
 ///
-/// As of [`change`]; `out` is null or may be written to.
+/// As of [`addrspace_reset`]; `out` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_clone(
     space: *const Addrspace,
@@ -306,7 +310,7 @@ pub unsafe extern "C" fn addrspace_fork(
 ///
 /// # Safety
 ///
-/// As of [`change`], for both; `out` is null or may be written to.
+/// As of [`addrspace_reset`], for both; `out` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_equal(
     space: *const Addrspace,
@@ -314,7 +318,9 @@ pub unsafe extern "C" fn addrspace_equal(
     out: *mut bool,
 ) -> Status {
     // SAFETY: as the caller says.
-    unsafe { both(space, other, |books, others| put(out, books == others)) }
+    let compare = |books: &AddrSpace, others: &AddrSpace| unsafe { put(out, books == others) };
+    // SAFETY: as the caller says.
+    unsafe { both(space, other, compare) }
 }
 
 /// Lets `act` look into two spaces.
@@ -341,7 +347,7 @@ unsafe fn both(
 ///
 /// # Safety
 ///
-/// As of [`change`]; `out` is null or as long as it says, and may be written to.
+/// As of [`addrspace_reset`]; `out` is null or as long as it says, and may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_bounds(
     space: *const Addrspace,
@@ -360,7 +366,7 @@ pub unsafe extern "C" fn addrspace_bounds(
 ///
 /// # Safety
 ///
-/// As of [`change`].
+/// As of [`addrspace_reset`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_page_size(space: *const Addrspace) -> u64 {
     let mut bytes = 0;
@@ -378,7 +384,7 @@ pub unsafe extern "C" fn addrspace_page_size(space: *const Addrspace) -> u64 {
 ///
 /// # Safety
 ///
-/// As of [`change`].
+/// As of [`addrspace_reset`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_set_gaps(space: *mut Addrspace, gaps: u32) -> Status {
     let set = |books: &mut AddrSpace| {
@@ -393,7 +399,7 @@ pub unsafe extern "C" fn addrspace_set_gaps(space: *mut Addrspace, gaps: u32) ->
 ///
 /// # Safety
 ///
-/// As of [`change`].
+/// `space` is null or a live handle that no other thread uses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_reset(space: *mut Addrspace) -> Status {
     let reset = |books: &mut AddrSpace| {
@@ -408,7 +414,7 @@ pub unsafe extern "C" fn addrspace_reset(space: *mut Addrspace) -> Status {
 ///
 /// # Safety
 ///
-/// As of [`change`]; `what` and `place` are null or as long as they say; `host` may be
+/// As of [`addrspace_reset`]; `what` and `place` are null or as long as they say; `host` may be
 /// called with `user`; `out` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_map_any(
@@ -581,7 +587,7 @@ pub unsafe extern "C" fn addrspace_remap(
 ///
 /// # Safety
 ///
-/// As of [`change`].
+/// As of [`addrspace_reset`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_mark_original(space: *mut Addrspace) -> Status {
     let mark = |books: &mut AddrSpace| {
@@ -663,7 +669,7 @@ pub unsafe extern "C" fn addrspace_diff(
 ///
 /// # Safety
 ///
-/// As of [`change`]; `out` is null or as long as it says, and may be written to.
+/// As of [`addrspace_reset`]; `out` is null or as long as it says, and may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_query(
     space: *const Addrspace,
@@ -683,7 +689,7 @@ pub unsafe extern "C" fn addrspace_query(
 ///
 /// # Safety
 ///
-/// As of [`change`]; `out` is null or may be written to.
+/// As of [`addrspace_reset`]; `out` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_is_fully_mapped(
     space: *const Addrspace,
@@ -692,7 +698,9 @@ pub unsafe extern "C" fn addrspace_is_fully_mapped(
     out: *mut bool,
 ) -> Status {
     // SAFETY: as the caller says.
-    unsafe { look(space, |books| put(out, books.is_fully_mapped(addr, len))) }
+    let tell = |books: &AddrSpace| unsafe { put(out, books.is_fully_mapped(addr, len)) };
+    // SAFETY: as the caller says.
+    unsafe { look(space, tell) }
 }
 
 /// Counts the places where `len` bytes could be mapped.
@@ -763,7 +771,7 @@ unsafe fn next<T: versioned::Versioned>(
 ///
 /// # Safety
 ///
-/// As of [`change`]; `cursor` and `out` are null or as long as they say, and may be
+/// As of [`addrspace_reset`]; `cursor` and `out` are null or as long as they say, and may be
 /// written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_next_region(
@@ -817,7 +825,9 @@ pub unsafe extern "C" fn addrspace_usage_of(
     out: *mut AddrspaceUsage,
 ) -> Status {
     // SAFETY: as the caller says.
-    unsafe { look(space, |books| Ok(versioned::write(out, &books.usage().into())?)) }
+    let tell = |books: &AddrSpace| Ok(unsafe { versioned::write(out, &books.usage().into()) }?);
+    // SAFETY: as the caller says.
+    unsafe { look(space, tell) }
 }
 
 /// Tells the limits in force.
@@ -831,14 +841,16 @@ pub unsafe extern "C" fn addrspace_limits_of(
     out: *mut AddrspaceLimits,
 ) -> Status {
     // SAFETY: as the caller says.
-    unsafe { look(space, |books| Ok(versioned::write(out, &books.limits().into())?)) }
+    let tell = |books: &AddrSpace| Ok(unsafe { versioned::write(out, &books.limits().into()) }?);
+    // SAFETY: as the caller says.
+    unsafe { look(space, tell) }
 }
 
 /// Sets the limits of what is to come.
 ///
 /// # Safety
 ///
-/// As of [`change`]; `limits` is null or as long as it says.
+/// As of [`addrspace_reset`]; `limits` is null or as long as it says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_set_limits(
     space: *mut Addrspace,
@@ -868,7 +880,8 @@ unsafe fn reported<'a>(update: *const AddrspaceUpdate) -> Option<&'a Update<'a>>
 ///
 /// # Safety
 ///
-/// As of [`reported`].
+/// `update` is null, or what a callback of this library has been given and has not
+/// answered yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_update_made_to(
     update: *const AddrspaceUpdate,
@@ -884,7 +897,7 @@ pub unsafe extern "C" fn addrspace_update_made_to(
 ///
 /// # Safety
 ///
-/// As of [`reported`]; `out` is null or as long as it says, and may be written to.
+/// As of [`addrspace_update_made_to`]; `out` is null or as long as it says, and may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_update_region(
     update: *const AddrspaceUpdate,
@@ -901,7 +914,7 @@ pub unsafe extern "C" fn addrspace_update_region(
 ///
 /// # Safety
 ///
-/// As of [`reported`]; `cursor` and `out` are null or as long as they say, and may be
+/// As of [`addrspace_update_made_to`]; `cursor` and `out` are null or as long as they say, and may be
 /// written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_update_next_piece(
@@ -998,7 +1011,7 @@ impl Write for Text {
 ///
 /// # Safety
 ///
-/// As of [`change`]; `cap` bytes at `buf` may be written to.
+/// As of [`addrspace_reset`]; `cap` bytes at `buf` may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn addrspace_error_message(
     space: *const Addrspace,

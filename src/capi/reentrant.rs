@@ -13,7 +13,7 @@ use super::mmap_c::MMapInfo;
 use crate::space::Aim;
 use crate::{
     AddrSpace, Backing, Error, MapFlags, Mapping, OpError, PageSize, Placement, Prot, Region, Span,
-    Update, Verb,
+    Verb,
 };
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
@@ -161,24 +161,21 @@ impl Books {
         let mut space = self.change()?;
         let (at, len, mapping) = (wide(hint), wide(len), mapping_of(info));
         if hint != 0 {
-            match space.map_at_no_replace(at, len, mapping, &mut made as Host<'_>) {
+            match alone(|host| space.map_at_no_replace(at, len, mapping, host)) {
                 Err(OpError::Refused(error @ Error::NoMemory { .. })) => return Err(error.into()),
                 Err(_) => {}
                 Ok(()) => return Ok(hint),
             }
         }
         let Some(state) = self.random.get() else {
-            return Ok(narrow(space.map_any(
-                len,
-                mapping,
-                Placement::lowest(),
-                &mut made as Host<'_>,
-            )?));
+            let place = Placement::lowest();
+            let addr = alone(|host| space.map_any(len, mapping, place, host))?;
+            return Ok(narrow(addr));
         };
         let places = space.placements(len, Placement::lowest())?;
         let (state, bits) = splitmix64(state);
         let place = Placement::nth(bits.checked_rem(places).unwrap_or(0));
-        let addr = space.map_any(len, mapping, place, &mut made as Host<'_>)?;
+        let addr = alone(|host| space.map_any(len, mapping, place, host))?;
         self.random.set(Some(state)); // a draw that was of no use is none
         Ok(narrow(addr))
     }
@@ -193,12 +190,8 @@ impl Books {
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
-            return Ok(space.map_at(
-                wide(addr),
-                wide(len),
-                mapping_of(info),
-                &mut made as Host<'_>,
-            )?);
+            let (addr, len) = (wide(addr), wide(len));
+            return Ok(alone(|host| space.map_at(addr, len, mapping_of(info), host))?);
         };
         let mut aim = space.aim(Verb::Map, wide(addr), wide(len))?;
         let mut space = self.tell_all(space, &mut aim, tell)?;
@@ -215,7 +208,7 @@ impl Books {
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
-            return Ok(space.unmap(wide(addr), wide(len), &mut made as Host<'_>)?);
+            return Ok(alone(|host| space.unmap(wide(addr), wide(len), host))?);
         };
         let mut aim = space.aim(Verb::Unmap, wide(addr), wide(len))?;
         let mut space = self.tell_all(space, &mut aim, tell)?;
@@ -233,12 +226,8 @@ impl Books {
     ) -> Result<(), Refusal> {
         let mut space = self.change()?;
         let Some(tell) = tell else {
-            return Ok(space.protect(
-                wide(addr),
-                wide(len),
-                prot_of(prot),
-                &mut made as Host<'_>,
-            )?);
+            let (addr, len) = (wide(addr), wide(len));
+            return Ok(alone(|host| space.protect(addr, len, prot_of(prot), host))?);
         };
         let aim = space.aim(Verb::Protect, wide(addr), wide(len))?;
         let pieces = Pieces::collect(space.aimed(&aim).map(Piece::of))?;
@@ -365,9 +354,9 @@ impl Books {
     }
 }
 
-/// The host of a call without a callback.
-fn made(_update: Update<'_>) -> Result<(), Code> {
-    Ok(())
+/// Makes a call whose host nobody hears of.
+fn alone<R>(call: impl FnOnce(Host<'_>) -> R) -> R {
+    call(&mut |_| Ok(()))
 }
 
 fn tell_nobody(_start: usize, _len: usize, _info: MMapInfo) {}

@@ -1,6 +1,6 @@
 //! The structs of `addrspace.h`, and what they mean.
 //!
-//! Each begins with its size, so that it can grow: see [`versioned`](super::versioned).
+//! Each begins with its size, so that it can grow; `versioned` reads and writes them.
 //! Numbers only, without a hole between them, so that any bytes are a value.
 
 use super::status::Status;

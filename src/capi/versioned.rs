@@ -74,7 +74,9 @@ pub(super) unsafe fn read<T: Versioned>(c: *const T) -> Result<T, Status> {
     let size = unsafe { size_of_c(c) }?;
     for at in size_of::<T>()..size {
         // SAFETY: the struct is `size` bytes long.
-        if unsafe { c.cast::<u8>().add(at).read() } != 0 {
+        let byte = unsafe { c.cast::<u8>().add(at) };
+        // SAFETY: so it is one of its bytes.
+        if unsafe { byte.read() } != 0 {
             return Err(Status::Struct);
         }
     }
