@@ -7,6 +7,7 @@
 #![cfg(feature = "capi")]
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::as_conversions,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,
@@ -188,8 +189,11 @@ fn numbers() -> Vec<(String, i64)> {
     numbers
 }
 
-/// The structs of `addrspace.h`: name, size, members.
-fn layouts() -> Vec<(&'static str, usize, &'static [(&'static str, usize)])> {
+/// A struct: name, size, members with their offsets.
+type Layout = (&'static str, usize, &'static [(&'static str, usize)]);
+
+/// The structs of `addrspace.h`.
+fn layouts() -> Vec<Layout> {
     macro_rules! layouts {
         ($($name:ident)*) => {
             vec![$((stringify!($name), size_of::<$name>(), $name::LAYOUT)),*]
