@@ -53,3 +53,19 @@ static MEMORY: C = C;
 fn panic(_info: &PanicInfo<'_>) -> ! {
     abort()
 }
+
+// Parts of the compiler's own library were built to unwind and name Rust's handler of it.
+// Whoever links the archive whole has them; nothing unwinds, so it is never called.
+// Weak and hidden: another Rust library in the program may bring the real one.
+#[cfg(target_os = "linux")]
+core::arch::global_asm!(
+    ".weak rust_eh_personality",
+    ".hidden rust_eh_personality",
+    ".set rust_eh_personality, {}",
+    sym unwound,
+);
+
+#[cfg(target_os = "linux")]
+extern "C" fn unwound() -> ! {
+    abort()
+}
