@@ -2,6 +2,8 @@
  * What happens when there is no memory: a call fails as if it had not been made, and what
  * was told is recorded all the same.
  *
+ *     no_memory [SEEDS]
+ *
  * Linked with -Wl,--wrap=malloc,--wrap=realloc and a static library, so that the
  * allocations of the library, and only they, can be made to fail.
  */
@@ -219,10 +221,11 @@ static bool step(unsigned long seed, long fails, int depth) {
     return refused > 0;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     unsigned long seed, failures = 0, steps = 0;
+    unsigned long seeds = argc > 1 ? strtoul(argv[1], NULL, 10) : 500;
     a_space_needs_memory();
-    for (seed = 0; seed < 500; seed++) {
+    for (seed = 0; seed < seeds; seed++) {
         int depth;
         for (depth = 0; depth < 2; depth++) {
             long fails = 0;
