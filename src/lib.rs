@@ -11,6 +11,8 @@ pub mod capi;
 #[cfg(all(feature = "exec", target_os = "linux"))]
 mod exec;
 mod page;
+#[cfg(all(feature = "phys", target_os = "linux"))]
+pub mod phys;
 mod prot;
 pub mod range_map;
 mod space;

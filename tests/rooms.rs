@@ -26,12 +26,13 @@ const ROOMS: [(&str, u8); 8] = [
 ];
 
 /// Where `unsafe` may stand, relative to `src`.
-const UNSAFE: [&str; 5] = [
+const UNSAFE: [&str; 6] = [
     "capi/addrspace_h.rs",
     "capi/mmap_c.rs",
     "capi/runtime.rs",
     "capi/versioned.rs",
     "exec/sys.rs",
+    "phys/sys.rs",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

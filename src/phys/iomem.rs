@@ -1,0 +1,260 @@
+//! `/proc/iomem`: what lies at which physical address.
+
+use super::error::Error;
+use crate::Span;
+use rangemap::RangeInclusiveMap;
+use std::fs;
+
+const PATH: &str = "/proc/iomem";
+
+/// The machine's physical addresses and who has them, as `/proc/iomem` lists them.
+///
+/// Entries nest (a driver's range lies in a device's, that in a bus's); [`at`] finds
+/// the innermost. The list is what it was when it was read.
+///
+/// [`at`]: Self::at
+///
+/// # Examples
+///
+/// ```
+/// use addrspace::phys::{Iomem, Ram};
+///
+/// let list = Iomem::parse(
+///     "00001000-0009fbff : System RAM\n\
+///      000f0000-000fffff : System ROM\n\
+///      c0000000-febfffff : PCI Bus 0000:00\n  \
+///        febd0000-febd3fff : 0000:00:04.0\n    \
+///          febd0000-febd3fff : nvme\n",
+/// )?;
+/// assert_eq!(list.at(0xfebd_0004).unwrap().name(), "nvme");
+/// assert_eq!(list.driver(0xfebd_0004), Some("nvme"));
+/// assert_eq!(list.driver(0xfec0_0000 - 1), None); // the bus alone
+/// assert_eq!(list.ram(0x1000..=0x1fff), Ram::All);
+/// assert_eq!(list.ram(0x9f000..=0xa0000), Ram::Part);
+/// assert_eq!(list.ram(0xf0000..=0xf0fff), Ram::None);
+/// # Ok::<(), addrspace::phys::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iomem {
+    resources: Vec<Resource>,
+    /// The number of the innermost resource.
+    innermost: RangeInclusiveMap<u64, usize>,
+}
+
+/// One entry of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    span: Span,
+    name: String,
+    depth: usize,
+    parent: Option<usize>,
+}
+
+impl Resource {
+    /// Its addresses.
+    pub const fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Its name: `System RAM`, a bus, a device, a driver.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many entries it lies in.
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Whether it is memory that the kernel manages.
+    fn is_ram(&self) -> bool {
+        self.name.starts_with("System RAM")
+    }
+}
+
+/// How much of a range is memory that the kernel manages (`System RAM`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ram {
+    /// Every byte.
+    All,
+    /// Some bytes.
+    Part,
+    /// No byte.
+    None,
+}
+
+impl Iomem {
+    /// Reads the list of this machine.
+    ///
+    /// Without `CAP_SYS_ADMIN` the kernel shows every address as 0; see
+    /// [`is_hidden`](Self::is_hidden).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if it cannot be read, [`Error::Syntax`] as of
+    /// [`parse`](Self::parse).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::phys::Iomem;
+    ///
+    /// let list = Iomem::read()?;
+    /// for resource in list.resources().filter(|resource| resource.depth() == 0) {
+    ///     println!("{} {}", resource.span(), resource.name());
+    /// }
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
+    pub fn read() -> Result<Self, Error> {
+        let text = fs::read_to_string(PATH).map_err(|error| Error::System {
+            path: PATH.to_owned(),
+            errno: error.raw_os_error().unwrap_or_default(),
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Reads a list from elsewhere: lines of `first-last : name`, of which those with
+    /// two more spaces in front lie in the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Syntax`] for a line that is not one, the last address being below
+    /// the first included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::phys::{Error, Iomem};
+    ///
+    /// assert_eq!(Iomem::parse("0-f : a\nf-0 : b\n"), Err(Error::Syntax { line: 2 }));
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut resources: Vec<Resource> = Vec::new();
+        let mut innermost = RangeInclusiveMap::new();
+        let mut around: Vec<usize> = Vec::new();
+        for (nth, line) in text.lines().enumerate() {
+            let syntax = || Error::Syntax { line: nth.saturating_add(1) };
+            let entry = line.trim_start_matches(' ');
+            let depth = line.len().saturating_sub(entry.len()) / 2;
+            let (range, name) = entry.split_once(" : ").ok_or_else(syntax)?;
+            let (first, last) = range.split_once('-').ok_or_else(syntax)?;
+            let address = |hex| u64::from_str_radix(hex, 16).map_err(|_| syntax());
+            let span = Span::new(address(first)?, address(last)?).ok_or_else(syntax)?;
+            if depth > around.len() {
+                return Err(syntax());
+            }
+            around.truncate(depth);
+            // What comes later is deeper, and overwrites.
+            innermost.insert(span.start()..=span.last(), resources.len());
+            let parent = around.last().copied();
+            around.push(resources.len());
+            resources.push(Resource { span, name: name.to_owned(), depth, parent });
+        }
+        Ok(Self { resources, innermost })
+    }
+
+    /// Whether the kernel has hidden the addresses: all are 0.
+    pub fn is_hidden(&self) -> bool {
+        let zero = Span::new(0, 0);
+        !self.resources.is_empty() && self.resources.iter().all(|r| Some(r.span) == zero)
+    }
+
+    /// All entries, an outer one before those in it.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter()
+    }
+
+    /// The innermost entry with the byte at `addr`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::phys::Iomem;
+    ///
+    /// let list = Iomem::parse("0-ff : outer\n  10-1f : inner\n")?;
+    /// assert_eq!(list.at(0x10).unwrap().name(), "inner");
+    /// assert_eq!(list.at(0x20).unwrap().name(), "outer");
+    /// assert_eq!(list.at(0x100), None);
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
+    pub fn at(&self, addr: u64) -> Option<&Resource> {
+        self.resources.get(*self.innermost.get(&addr)?)
+    }
+
+    /// All entries with the byte at `addr`, from the innermost outwards.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::phys::Iomem;
+    ///
+    /// let list = Iomem::parse("0-ff : outer\n  10-1f : inner\n")?;
+    /// let names: Vec<_> = list.path(0x10).map(|resource| resource.name()).collect();
+    /// assert_eq!(names, ["inner", "outer"]);
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
+    pub fn path(&self, addr: u64) -> impl Iterator<Item = &Resource> {
+        let first = self.at(addr);
+        core::iter::successors(first, |inner| self.resources.get(inner.parent?))
+    }
+
+    /// The innermost entries in `span`, in ascending order; one that others interrupt
+    /// comes more than once.
+    pub(super) fn resources_in(&self, span: Span) -> impl Iterator<Item = &Resource> {
+        self.innermost
+            .overlapping(span.start()..=span.last())
+            .filter_map(|(_, nth)| self.resources.get(*nth))
+    }
+
+    /// The first entry in `span` that is, or lies in, memory that the kernel manages.
+    pub(super) fn first_ram(&self, span: Span) -> Option<&Resource> {
+        self.innermost
+            .overlapping(span.start()..=span.last())
+            .find_map(|(range, _)| self.path(*range.start()).find(|r| r.is_ram()))
+    }
+
+    /// How much of `range` is memory that the kernel manages.
+    ///
+    /// An empty range has none of it.
+    pub fn ram(&self, range: core::ops::RangeInclusive<u64>) -> Ram {
+        if range.is_empty() {
+            return Ram::None;
+        }
+        let (mut some, mut all) = (false, true);
+        let mut next = Some(*range.start());
+        for (piece, _) in self.innermost.overlapping(&range) {
+            let ram = self.path(*piece.start()).any(Resource::is_ram);
+            all &= ram && next.is_some_and(|next| *piece.start() <= next);
+            some |= ram;
+            next = piece.end().checked_add(1);
+        }
+        all &= next.is_none_or(|next| next > *range.end());
+        match (some, all) {
+            (_, true) => Ram::All,
+            (true, false) => Ram::Part,
+            (false, false) => Ram::None,
+        }
+    }
+
+    /// The driver that has the byte at `addr`: the innermost entry, if it lies in a
+    /// device's, or is a range of its own that is neither memory nor a bus nor a device.
+    ///
+    /// The list does not say what is what; this goes by the names that Linux gives.
+    pub fn driver(&self, addr: u64) -> Option<&str> {
+        let found = self.at(addr)?;
+        let ram = self.path(addr).any(Resource::is_ram);
+        let passive = ["Reserved", "PCI ", "ACPI ", "System ROM", "Video ROM", "Adapter ROM"]
+            .iter()
+            .any(|prefix| found.name.starts_with(prefix));
+        let named = !found.name.eq_ignore_ascii_case("reserved") && !found.name.is_empty();
+        (named && !ram && !passive && !is_pci_device(&found.name)).then_some(&*found.name)
+    }
+}
+
+/// Whether a name is a PCI device's address, `0000:00:04.0`.
+fn is_pci_device(name: &str) -> bool {
+    let hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut parts = name.split([':', '.']);
+    let four = parts.by_ref().take(4).filter(|part| hex(part)).count();
+    four == 4 && parts.next().is_none() && name.contains('.')
+}
