@@ -218,6 +218,49 @@ impl Executor {
             .map_err(|errno| Refusal::of(Syscall::Madvise, span)(errno).into())
     }
 
+    /// A pointer to the `len` bytes at `addr`, for direct input and output
+    /// (`O_DIRECT`).
+    ///
+    /// What alignment the file needs is another matter (`statx`).
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::NotDirect`] if one of them is memory of a device, not mapped or
+    /// without access: the kernel would answer `EFAULT`. Copy it to other memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{ExecError, Executor, Memory, Placement, Prot, Reservation};
+    ///
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let page = guest.map_any(0x1000, Memory::anonymous(rw), Placement::lowest())?;
+    /// let addr = page.addr() as u64;
+    /// assert_eq!(guest.direct_buffer(addr, 0x1000)?, page);
+    /// let refused = guest.direct_buffer(addr, 0x1001).unwrap_err();
+    /// assert_eq!(refused, ExecError::NotDirect { addr, len: 0x1001, device: None });
+    /// # Ok::<(), ExecError>(())
+    /// ```
+    pub fn direct_buffer(&self, addr: u64, len: u64) -> Result<*mut u8, ExecError> {
+        let refuse = |device| Err(ExecError::NotDirect { addr, len, device });
+        let mut next = Some(addr);
+        let Some(span) = Span::of(addr, len) else { return refuse(None) };
+        for piece in self.space.regions_in(addr, len) {
+            if matches!(piece.backing, Backing::Physical { .. }) {
+                return refuse(Some(piece.span));
+            }
+            if next.is_none_or(|next| next < piece.start()) || piece.prot.is_empty() {
+                return refuse(None);
+            }
+            next = piece.end();
+        }
+        if next.is_some_and(|next| next <= span.last()) {
+            return refuse(None);
+        }
+        self.pointer(addr).map_or_else(|| refuse(None), Ok)
+    }
+
     /// The pages of the `len` bytes at `addr`, or why there are none.
     fn pages(&self, addr: u64, len: u64) -> Result<Span, Error> {
         let (verb, page) = (Verb::Discard, self.space.page_size());

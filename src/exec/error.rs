@@ -153,6 +153,18 @@ pub enum ExecError {
         /// The piece with such a backing.
         span: Span,
     },
+    /// Direct input and output (`O_DIRECT`) pins the memory that it goes to or from,
+    /// and there is nothing to pin. The kernel would say `EFAULT`.
+    #[error("{len:#x} bytes at {addr:#x} are no memory for direct input and output: {}", Unpinned(*device))]
+    NotDirect {
+        /// The address.
+        addr: u64,
+        /// The length.
+        len: u64,
+        /// The first piece that is memory of a device; nothing if a part is not
+        /// mapped, or without access.
+        device: Option<Span>,
+    },
     /// A file with large pages is mapped in whole ones, at multiples of their size,
     /// and stays where it is: the kernel would round, and reach past what is asked
     /// for. Nothing has changed.
@@ -235,6 +247,7 @@ impl ExecError {
             | Self::Backing { .. }
             | Self::LargePages { .. }
             | Self::Page { .. } => Errno::INVAL.raw_os_error(),
+            Self::NotDirect { .. } => Errno::FAULT.raw_os_error(),
             Self::NoFile { .. } => Errno::BADF.raw_os_error(),
         }
     }
@@ -252,6 +265,17 @@ impl fmt::Display for Lost<'_> {
         self.0.iter().enumerate().try_for_each(|(nth, span)| {
             write!(f, "{}{span}", if nth == 0 { "; lost: " } else { ", " })
         })
+    }
+}
+
+struct Unpinned(Option<Span>);
+
+impl fmt::Display for Unpinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(span) => write!(f, "{span} is memory of a device"),
+            None => f.write_str("not all of them are mapped and accessible"),
+        }
     }
 }
 

@@ -227,6 +227,13 @@ fn low_bits(magic: impl TryInto<i64>) -> u64 {
     magic.try_into().map_or(0, |magic| magic.cast_unsigned() & 0xffff_ffff)
 }
 
+/// The size of the pages of `file` if it is regular and they are large, else 1.
+pub(super) fn size_of_page(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let stat = fs::fstat(file)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if regular { granule(file, &stat) } else { Ok(1) }
+}
+
 /// The size of the pages of `file` if they are large, else 1.
 ///
 /// It is asked for each time: device numbers are used again, and to be wrong about it

@@ -2,6 +2,7 @@
 
 use super::error::{ExecError, Refusal, Syscall};
 use super::executor::{Executor, pointer};
+use super::files;
 use super::listeners::Listeners;
 use super::memory::{self, Memory, Options, Source, Way};
 use super::mend::Doubt;
@@ -175,6 +176,15 @@ impl Executor {
                     check_large(addr.unwrap_or(0), len, granule)?;
                 }
                 (Backing::File { file: file.number, offset }, Some(fd), way)
+            }
+            Source::Physical(fd, phys) => {
+                granule =
+                    files::size_of_page(fd).map_err(Refusal::of(Syscall::Fstat, whole(len)))?;
+                if granule > 1 {
+                    check_large(addr.unwrap_or(0), len, granule)?;
+                }
+                // A device's own mmap could fail after the old mapping went.
+                (Backing::Physical { addr: phys }, Some(fd), Way::Scratch)
             }
         };
         Ok(New { mapping: Mapping { prot, flags, backing }, file, options, way, granule })

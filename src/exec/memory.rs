@@ -40,6 +40,7 @@ pub struct Memory<'fd> {
 pub(super) enum Source<'fd> {
     Anonymous,
     File(BorrowedFd<'fd>, u64),
+    Physical(BorrowedFd<'fd>, u64),
 }
 
 /// What is asked of the kernel once and is not in the books.
@@ -106,6 +107,46 @@ impl<'fd> Memory<'fd> {
     pub fn file(prot: Prot, file: &'fd impl AsFd, offset: u64) -> Self {
         let (flags, options) = (MapFlags::empty(), Options::default());
         Self { prot, flags, source: Source::File(file.as_fd(), offset), options }
+    }
+
+    /// Physical memory from the address `addr` on, seen through `device`: `/dev/mem`
+    /// (`phys::PhysMem` is one), or anything else whose offsets are addresses. It is
+    /// shared: writes reach it.
+    ///
+    /// The device is borrowed for the call that maps it. The books have the address,
+    /// which advances over a split, and no device: one executor maps from one of them.
+    /// How it is cached is the descriptor's affair (`O_SYNC`).
+    ///
+    /// Such a mapping does not grow or move, cannot be discarded or restored, and is
+    /// no memory for direct input and output (`O_DIRECT`):
+    /// [`remap`](super::Executor::remap), [`discard`](super::Executor::discard),
+    /// [`restore`](super::Executor::restore) and
+    /// [`direct_buffer`](super::Executor::direct_buffer) refuse it before the kernel
+    /// would.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Backing, Executor, Memory, Placement, Prot, Reservation};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("addrspace-physical-{}", std::process::id()));
+    /// # std::fs::write(&path, [7; 0x4000])?;
+    /// # let device = std::fs::File::options().read(true).write(true).open(&path)?;
+    ///
+    /// // `device` is /dev/mem, or stands in for it.
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let memory = Memory::physical(Prot::READ | Prot::WRITE, &device, 0x1000);
+    /// let addr = guest.map_any(0x3000, memory, Placement::lowest())?.addr() as u64;
+    /// guest.protect(addr + 0x1000, 0x1000, Prot::READ)?;
+    /// let last = guest.query(addr + 0x2000).unwrap();
+    /// assert_eq!(last.backing, Backing::Physical { addr: 0x3000 });
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn physical(prot: Prot, device: &'fd impl AsFd, addr: u64) -> Self {
+        let (flags, options) = (MapFlags::SHARED, Options::default());
+        Self { prot, flags, source: Source::Physical(device.as_fd(), addr), options }
     }
 
     /// The same, shared: writes reach the file, and anonymous memory stays one for

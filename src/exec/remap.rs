@@ -22,7 +22,7 @@ impl Executor {
     ///
     /// - [`ExecError::Refused`] as of [`AddrSpace::remap`](crate::AddrSpace::remap);
     /// - [`ExecError::PastObject`] for shared anonymous memory past its end;
-    /// - [`ExecError::Backing`] if device memory is to grow or be duplicated, and
+    /// - [`ExecError::Backing`] if device memory is to grow, move or be duplicated, and
     ///   [`ExecError::LargePages`] if a file with large pages is in the old range.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses, or [`ExecError::Taken`] if a part
@@ -56,7 +56,7 @@ impl Executor {
         new_len: u64,
         how: Remap,
     ) -> Result<*mut u8, ExecError> {
-        self.check_remap(addr, old_len, new_len)?;
+        self.check_remap(addr, old_len, new_len, how)?;
         let page = self.space.page_size().bytes();
         let Self { space, reservation: Reservation { ground }, listeners, .. } = self;
         let made = space.remap(addr, old_len, new_len, how, |update| {
@@ -103,10 +103,23 @@ impl Executor {
     }
 
     /// Refuses to let grow or move what cannot.
-    fn check_remap(&self, addr: u64, old_len: u64, new_len: u64) -> Result<(), ExecError> {
+    fn check_remap(
+        &self,
+        addr: u64,
+        old_len: u64,
+        new_len: u64,
+        how: Remap,
+    ) -> Result<(), ExecError> {
         let page = self.space.page_size();
         for piece in self.space.regions_in(addr, old_len.max(1)) {
-            let Backing::File { file, .. } = piece.backing else { continue };
+            let file = match piece.backing {
+                // The kernel moves such memory only if its old place is left a hole.
+                Backing::Physical { .. } if how.leaves() => {
+                    return Err(ExecError::Backing { span: piece.span });
+                }
+                Backing::File { file, .. } => file,
+                _ => continue,
+            };
             let size = self.files.granule(*file);
             if size > 1 {
                 return Err(ExecError::LargePages { addr, len: old_len, size });

@@ -70,6 +70,12 @@ impl Remap {
         self.keep_source = true;
         self
     }
+
+    /// Whether it goes elsewhere even if it does not grow.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) const fn leaves(&self) -> bool {
+        self.keep_source || matches!(self.target, Target::At(_))
+    }
 }
 
 impl<F: Clone + PartialEq> AddrSpace<F> {

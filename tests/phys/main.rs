@@ -6,6 +6,7 @@
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::cast_possible_truncation,
+    clippy::reversed_empty_ranges,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 )]
 
 mod dumps;
+mod executor;
 mod modes;
 mod support;
 mod windows;
