@@ -258,3 +258,62 @@ fn is_pci_device(name: &str) -> bool {
     let four = parts.by_ref().take(4).filter(|part| hex(part)).count();
     four == 4 && parts.next().is_none() && name.contains('.')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "\
+00001000-0009ffff : System RAM
+  00010000-0001ffff : Kernel code
+000a0000-000fffff : Reserved
+00100000-001fffff : System RAM
+00300000-003fffff : System RAM
+";
+
+    #[test]
+    fn what_lies_in_memory_is_memory() {
+        let list = Iomem::parse(LIST).unwrap();
+        let table = [
+            (0x1_8000..=0x1_8fff, Ram::All), // the kernel's own
+            (0x1000..=0x9_ffff, Ram::All),   // around it
+            (0x1000..=0xa_0000, Ram::Part),
+            (0xa_0000..=0xf_ffff, Ram::None),
+            (0x10_0000..=0x3f_ffff, Ram::Part), // with nothing in the midst
+            (0..=0x1000, Ram::Part),            // with nothing in front
+            (0x3f_ffff..=0x40_0000, Ram::Part), // or behind
+            (0x20_0000..=0x2f_ffff, Ram::None),
+            (0..=u64::MAX, Ram::Part),
+        ];
+        for (range, ram) in table {
+            assert_eq!(list.ram(range.clone()), ram, "{range:x?}");
+        }
+        let first = |first, last| {
+            let found = list.first_ram(Span::new(first, last).unwrap());
+            found.map(|found| (found.name(), found.span().start()))
+        };
+        assert_eq!(first(0x1_8000, 0x1_8fff), Some(("System RAM", 0x1000)));
+        assert_eq!(first(0xa_0000, 0x1f_ffff), Some(("System RAM", 0x10_0000)));
+        assert_eq!(first(0xa_0000, 0xf_ffff), None);
+    }
+
+    #[test]
+    fn a_list_without_addresses_is_hidden() {
+        let hidden = "00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n";
+        assert!(Iomem::parse(hidden).unwrap().is_hidden());
+        assert!(!Iomem::parse(LIST).unwrap().is_hidden());
+        assert!(!Iomem::parse("").unwrap().is_hidden());
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_told_by_its_number() {
+        for line in ["", "0-1", "0 : a", "g-1 : a", "0-1 :a", "1-0 : a", "    0-1 : a", "-1-1 : a"]
+        {
+            let text = format!("0-f : first\n{line}\n");
+            assert_eq!(Iomem::parse(&text), Err(Error::Syntax { line: 2 }), "{line:?}");
+        }
+        // The whole of 2^64 is a range, too.
+        let all = Iomem::parse("0-ffffffffffffffff : all\n").unwrap();
+        assert_eq!(all.at(u64::MAX).unwrap().name(), "all");
+    }
+}

@@ -221,6 +221,21 @@ impl PhysMem {
     ///   mapped in [`Mode::Mapped`]: nothing was read.
     /// - [`Error::Refused`] and [`Error::End`] with the number of bytes that were read
     ///   into `buf` before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-mem-read-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let mut bytes = [7; 4];
+    /// device.read(0xffc, &mut bytes)?;
+    /// assert_eq!(bytes, [0; 4]);
+    /// device.read(0xffd, &mut bytes).unwrap_err(); // past the end
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn read(&self, phys: u64, buf: &mut [u8]) -> Result<(), Error> {
         let Some(span) = span(phys, buf.len())? else { return Ok(()) };
         match &self.mapped {
@@ -239,6 +254,19 @@ impl PhysMem {
     /// [`Error::ReadOnly`] if the device was not opened for writing: nothing was
     /// written. Else as of [`read`](Self::read), with the number of bytes that were
     /// written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-mem-write-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// device.write(0x7fd, b"across")?;
+    /// PhysMem::options().path(&path).open()?.write(0, b"no").unwrap_err(); // for reading only
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn write(&self, phys: u64, bytes: &[u8]) -> Result<(), Error> {
         let Some(span) = span(phys, bytes.len())? else { return Ok(()) };
         if !self.writable {
@@ -292,6 +320,20 @@ impl PhysMem {
     /// - [`Error::ReadOnly`] if it is to be writable and the device is not;
     /// - [`Error::End`] past the end of a regular file;
     /// - [`Error::Refused`] if the machine refuses. It refuses all of it for one page.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-map-window-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x123..=0x456, Prot::READ)?;
+    /// assert_eq!((window.span().start(), window.len()), (0x123, 0x334));
+    /// device.window(0..=0x1000, Prot::READ).unwrap_err(); // one byte past the end
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn window(&self, range: RangeInclusive<u64>, protection: Prot) -> Result<Window, Error> {
         let (first, last) = range.into_inner();
         let bad = || Error::Range { addr: first, len: last.wrapping_sub(first).wrapping_add(1) };
@@ -316,6 +358,24 @@ impl PhysMem {
 
     /// A pointer to the byte at `phys`, in [`Mode::Mapped`] and if it is mapped. Valid
     /// for as long as the value is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::phys::PhysMem;
+    /// # let path = std::env::temp_dir().join(format!("addrspace-address-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// use addrspace::phys::Mode;
+    ///
+    /// let mapped = PhysMem::options().path(&path).mode(Mode::Mapped(0x10..=0x1f)).open()?;
+    /// let last = mapped.address_of(0x1f).unwrap();
+    /// assert_eq!(mapped.address_at(0xf), Some(last));
+    /// assert_eq!(mapped.address_of(0x20), None);
+    /// assert_eq!(device.address_of(0x10), None); // nothing is mapped in seek mode
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn address_of(&self, phys: u64) -> Option<*mut u8> {
         let window = self.mapped.as_ref()?;
         let offset = phys.checked_sub(window.span().start())?;
@@ -362,13 +422,13 @@ fn span(phys: u64, len: usize) -> Result<Option<Span>, Error> {
     Span::of(phys, len).map(Some).ok_or(Error::Range { addr: phys, len })
 }
 
-/// Where `span` lies in the window.
+/// Where `span` starts in the window, which looks at its end itself.
 fn inside(window: &Window, span: Span) -> Result<usize, Error> {
     let within = window.span();
-    let len = span.len().unwrap_or(u64::MAX);
-    let outside = Error::Outside { addr: span.start(), len, within };
-    if !within.contains(span.start()) || !within.contains(span.last()) {
-        return Err(outside);
-    }
-    usize::try_from(span.start().wrapping_sub(within.start())).map_err(|_| outside)
+    let offset = span.start().checked_sub(within.start());
+    offset.and_then(|offset| usize::try_from(offset).ok()).ok_or(Error::Outside {
+        addr: span.start(),
+        len: span.len().unwrap_or(u64::MAX),
+        within,
+    })
 }

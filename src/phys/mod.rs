@@ -31,3 +31,11 @@ pub use mem::{Mode, Options, PhysMem};
 pub use pagemap::{Frame, Page, PageFlags, Pagemap};
 pub use sys::Register;
 pub use window::Window;
+
+// Promised to those who move them into another thread.
+const _: () = {
+    const fn send<T: Send>() {}
+    send::<PhysMem>();
+    send::<Window>();
+    send::<Error>();
+};

@@ -131,6 +131,20 @@ impl Window {
     ///
     /// [`Error::Outside`], [`Error::Unaligned`] (the physical address has to be a
     /// multiple of the width), [`Error::Protection`]. Nothing was accessed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-read-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.write(0x10, 0x1234_u16)?;
+    /// assert_eq!(window.read::<u16>(0x10)?, 0x1234);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     #[inline]
     pub fn read<R: Register>(&self, offset: usize) -> Result<R, Error> {
         let at = self.register::<R>(offset, Prot::READ)?;
@@ -142,6 +156,20 @@ impl Window {
     /// # Errors
     ///
     /// As of [`read`](Self::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-reg-write-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.write(0xff, 7_u8)?; // the last one
+    /// window.write(0x100, 7_u8).unwrap_err();
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     #[inline]
     pub fn write<R: Register>(&self, offset: usize, value: R) -> Result<(), Error> {
         let at = self.register::<R>(offset, Prot::WRITE)?;
@@ -154,6 +182,21 @@ impl Window {
     /// # Errors
     ///
     /// As of [`read`](Self::read), for both accesses; nothing was accessed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-modify-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.write(0, 41_u32)?;
+    /// let old = window.modify(0, |value: u32| value.wrapping_add(1))?;
+    /// assert_eq!((old, window.read::<u32>(0)?), (41, 42));
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn modify<R: Register>(
         &self,
         offset: usize,
@@ -170,6 +213,20 @@ impl Window {
     /// # Errors
     ///
     /// As of [`modify`](Self::modify).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-set-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.set_bits(4, 0x8000_u16)?;
+    /// assert_eq!(window.read::<u16>(4)?, 0x8000);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn set_bits<R: Register>(&self, offset: usize, mask: R) -> Result<R, Error> {
         self.modify(offset, |old: R| old | mask)
     }
@@ -179,6 +236,21 @@ impl Window {
     /// # Errors
     ///
     /// As of [`modify`](Self::modify).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-clear-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.write(4, 0xff_u8)?;
+    /// assert_eq!(window.clear_bits(4, 0x0f_u8)?, 0xff);
+    /// assert_eq!(window.read::<u8>(4)?, 0xf0);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn clear_bits<R: Register>(&self, offset: usize, mask: R) -> Result<R, Error> {
         self.modify(offset, |old: R| old & !mask)
     }
@@ -214,6 +286,27 @@ impl Window {
     ///
     /// As of [`read`](Self::read); [`Error::Timeout`] after `timeout`, with what was
     /// read last. It is read once at least.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-poll-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// use addrspace::phys::Error;
+    /// use std::time::Duration;
+    ///
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// let is_ready = |status: u32| status & 1 == 0;
+    /// assert_eq!(window.poll(0, Duration::from_millis(10), is_ready)?, 0);
+    ///
+    /// window.set_bits(0, 1_u32)?; // it will be busy for good
+    /// let timeout = window.poll(0, Duration::from_millis(1), is_ready).unwrap_err();
+    /// assert!(matches!(timeout, Error::Timeout { addr: 0x100, last: 1, .. }));
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn poll<R: Register>(
         &self,
         offset: usize,
@@ -248,6 +341,21 @@ impl Window {
     /// # Errors
     ///
     /// As of [`read`](Self::read), for all of them; nothing was accessed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-registers-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.write(8, 7_u32)?;
+    /// let found = window.registers::<u32>(0, 64)?.position(|value| value == 7);
+    /// assert_eq!(found, Some(2));
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn registers<R: Register>(
         &self,
         offset: usize,
@@ -269,6 +377,22 @@ impl Window {
     /// # Errors
     ///
     /// [`Error::Outside`], [`Error::Protection`]; nothing was copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-copy-to-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.copy_from(3, b"firmware")?;
+    /// let mut bytes = [0; 8];
+    /// window.copy_to(3, &mut bytes)?;
+    /// assert_eq!(&bytes, b"firmware");
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn copy_to(&self, offset: usize, buf: &mut [u8]) -> Result<(), Error> {
         let at = self.place(offset, buf.len(), Prot::READ)?;
         self.pages.copy_out(at, buf).ok_or_else(|| self.outside(offset, buf.len()))
@@ -279,6 +403,20 @@ impl Window {
     /// # Errors
     ///
     /// As of [`copy_to`](Self::copy_to).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use addrspace::{Prot, phys::PhysMem};
+    /// # let path = std::env::temp_dir().join(format!("addrspace-copy-from-{}", std::process::id()));
+    /// # std::fs::write(&path, [0; 0x1000]).unwrap();
+    /// # let device = PhysMem::options().path(&path).writable().open()?;
+    /// let window = device.window(0x100..=0x1ff, Prot::READ | Prot::WRITE)?;
+    /// window.copy_from(0xf8, b"firmware")?;
+    /// window.copy_from(0xf9, b"firmware").unwrap_err();
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), addrspace::phys::Error>(())
+    /// ```
     pub fn copy_from(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         let at = self.place(offset, bytes.len(), Prot::WRITE)?;
         self.pages.copy_in(at, bytes).ok_or_else(|| self.outside(offset, bytes.len()))

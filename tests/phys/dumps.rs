@@ -1,8 +1,8 @@
 //! Dumps of the file that stands in.
 
-use super::support::Scratch;
-use addrspace::Span;
-use addrspace::phys::{By, DumpOptions, Error, Progress, Unreadable, Way};
+use super::support::{Scratch, pattern};
+use addrspace::phys::{By, DumpOptions, Error, PhysMem, Progress, Unreadable, Way};
+use addrspace::{Executor, Memory, Placement, Prot, Reservation, Span};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 
@@ -101,4 +101,44 @@ fn a_target_that_refuses_is_named() {
     let options = DumpOptions { chunk, ..DumpOptions::default() };
     let refused = device.dump(0..=0x3fff, to.path(), &options, quiet);
     assert!(matches!(refused, Err(Error::Range { .. } | Error::Target { .. })));
+}
+
+#[test]
+fn a_hole_in_the_midst_keeps_everything_in_its_place() {
+    const PAGE: u64 = 0x1000;
+    // Our own memory is a device whose offsets are addresses, and a page of a file that
+    // is empty is one that cannot be read.
+    let mut guest = Executor::new(Reservation::new(16 * PAGE).unwrap()).unwrap();
+    let rw = Prot::READ | Prot::WRITE;
+    let start = guest.map_any(16 * PAGE, Memory::anonymous(rw), Placement::lowest()).unwrap();
+    let addr = start.addr() as u64;
+    let mut expected: Vec<u8> = (0..16 * PAGE as usize).map(pattern).collect();
+    for (nth, byte) in expected.iter().enumerate() {
+        // SAFETY: mapped just now, and nobody else knows of it.
+        unsafe { start.wrapping_add(nth).write(*byte) };
+    }
+    let empty = Scratch::memory(0);
+    let file = std::fs::File::open(empty.path()).unwrap();
+    for page in [3, 4, 9, 15] {
+        let at = addr + page * PAGE;
+        guest.map_at(at, PAGE, Memory::file(Prot::READ, &file, 0).shared()).unwrap();
+        expected[(page * PAGE) as usize..][..PAGE as usize].fill(0);
+    }
+    let device = PhysMem::options().path("/proc/self/mem").open().unwrap();
+    let span = |page: u64, pages| Span::of(addr + page * PAGE, pages * PAGE).unwrap();
+    for unreadable in [Unreadable::Zero, Unreadable::Skip] {
+        for chunk in [0x2000, 0x10_000] {
+            // Also where the file's units do not start with memory's pages.
+            for skipped in [0, 0x123] {
+                let to = Scratch::path_alone();
+                let by = By::Reading;
+                let options = DumpOptions { unreadable, by, chunk, ..DumpOptions::default() };
+                let range = addr + skipped..=addr + 16 * PAGE - 1;
+                let dump = device.dump(range, to.path(), &options, quiet).unwrap();
+                assert_eq!(dump.unreadable, [span(3, 2), span(9, 1), span(15, 1)]);
+                assert!(matches!(dump.first_refusal, Some(Error::Refused { errno: 5, .. })));
+                assert!(to.bytes() == expected[skipped as usize..], "{options:?} {skipped}");
+            }
+        }
+    }
 }
