@@ -70,7 +70,7 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::NoNode => {
-                "there is no such file; `mknod -m 600 /dev/mem c 1 1` makes the node of physical memory"
+                "`mknod -m 600 /dev/mem c 1 1` makes the node of physical memory"
             }
             Self::NoDriver => {
                 "this kernel was built without the device (CONFIG_DEVMEM); boot one that has it"

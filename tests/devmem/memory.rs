@@ -186,12 +186,14 @@ fn the_executor_maps_physical_memory() {
     // Split by protection, and merged again.
     let physical = |guest: &Executor| {
         let regions = guest.space().regions().filter_map(|region| match region.backing {
-            Backing::Physical { addr } => Some((region.start() - addr, region.len().unwrap())),
+            Backing::Physical { addr } => {
+                Some((region.start().wrapping_sub(addr), region.len().unwrap()))
+            }
             _ => None,
         });
         regions.collect::<Vec<_>>()
     };
-    let origin = addr - phys;
+    let origin = addr.wrapping_sub(phys);
     guest.protect(addr + PAGE, PAGE, Prot::READ).unwrap();
     assert_eq!(physical(&guest), [(origin, PAGE), (origin, PAGE), (origin, 2 * PAGE)]);
     check(&mut guest);
