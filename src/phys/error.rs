@@ -69,9 +69,7 @@ pub enum Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::NoNode => {
-                "`mknod -m 600 /dev/mem c 1 1` makes the node of physical memory"
-            }
+            Self::NoNode => "`mknod -m 600 /dev/mem c 1 1` makes the node of physical memory",
             Self::NoDriver => {
                 "this kernel was built without the device (CONFIG_DEVMEM); boot one that has it"
             }
