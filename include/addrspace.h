@@ -30,7 +30,10 @@
  *
  * Answers: each function answers a status; ADDRSPACE_OK is 0. If it is another, nothing
  * has changed and nothing was told, unless it is ADDRSPACE_HANDLER. addrspace_last_error
- * and addrspace_error_message say more. Pointers that take a result must not be NULL.
+ * and addrspace_error_message say more. What any function can answer: ADDRSPACE_NULL if
+ * a pointer is NULL that must not be (all but those said to be), ADDRSPACE_STRUCT and
+ * ADDRSPACE_ARGUMENT if what is handed in makes no sense, ADDRSPACE_BUSY; what else, its
+ * comment says.
  *
  * Structs begin with their size and can grow: make them with the initialiser of their
  * name, also those that are written to. A member that the library does not know has to be
@@ -39,8 +42,9 @@
  * Ownership: a space belongs to the caller, who destroys it. What callbacks are given is
  * good until they return. Nothing else is handed out.
  *
- * Callbacks: while one runs, the space cannot be called: changes answer ADDRSPACE_BUSY, and
- * in a callback that makes a change so does everything else. A callback must not throw an
+ * Callbacks: while one runs, the space cannot be changed: that answers ADDRSPACE_BUSY. In
+ * a callback that makes a change it cannot be looked at either; only what is asked of the
+ * update, and of the last error, is answered. A callback must not throw an
  * exception through the library, nor leave it with longjmp, nor destroy the space.
  *
  * Threads: a space is used by one thread at a time. Different spaces have nothing in
@@ -258,7 +262,12 @@ typedef enum addrspace_kind {
     ADDRSPACE_MOVE = 4     /**< Mappings that move, over what is there. */
 } addrspace_kind;
 
-/** One change that a host can make with one call. */
+/**
+ * One change that a host can make with one call.
+ *
+ * There is more behind it than is seen: the functions that ask about an update want the
+ * pointer that the callback was given, not one to a copy.
+ */
 typedef struct addrspace_update {
     uint32_t size;
     uint32_t kind;     /**< One of addrspace_kind. */
@@ -310,7 +319,12 @@ addrspace_status addrspace_create_whole(uint64_t page_size, addrspace **out);
 /** Gives the books back. NULL is none. Nothing is told. */
 void addrspace_destroy(addrspace *space);
 
-/** Copies a space, its limits and marks included; the copy is a snapshot as well. */
+/**
+ * Copies a space, its limits and marks included; the copy is a snapshot as well.
+ *
+ * @param out  The copy, which addrspace_destroy takes back; NULL if it is refused.
+ * @return ADDRSPACE_NO_MEMORY.
+ */
 addrspace_status addrspace_clone(const addrspace *space, addrspace **out);
 
 /** The same with the regions that `keep` wants, as for fork(2). NULL keeps all. */
@@ -343,7 +357,12 @@ addrspace_status addrspace_map_any(addrspace *space, uint64_t len,
                                    const addrspace_placement *place, addrspace_update_fn host,
                                    void *user, uint64_t *addr);
 
-/** Maps the `len` bytes at `addr` in place of what is there, as one MAP. */
+/**
+ * Maps the `len` bytes at `addr` in place of what is there, as one MAP.
+ *
+ * @return Also ADDRSPACE_BYTE_LIMIT, ADDRSPACE_UNALIGNED_OFFSET,
+ *         ADDRSPACE_OFFSET_OVERFLOW.
+ */
 addrspace_status addrspace_map_at(addrspace *space, uint64_t addr, uint64_t len,
                                   const addrspace_mapping *what, addrspace_update_fn host,
                                   void *user);
@@ -365,7 +384,7 @@ addrspace_status addrspace_unmap(addrspace *space, uint64_t addr, uint64_t len,
 addrspace_status addrspace_protect(addrspace *space, uint64_t addr, uint64_t len,
                                    uint32_t prot, addrspace_update_fn host, void *user);
 
-/** Adds and takes away flags; ADDRSPACE_SHARED can be neither. */
+/** Adds and takes away flags; of ADDRSPACE_SHARED neither: ADDRSPACE_SHARED_FLAG. */
 addrspace_status addrspace_set_flags(addrspace *space, uint64_t addr, uint64_t len,
                                      uint32_t set, uint32_t clear, addrspace_update_fn host,
                                      void *user);
@@ -447,7 +466,7 @@ addrspace_status addrspace_equal(const addrspace *space, const addrspace *other,
 addrspace_status addrspace_diff(const addrspace *space, const addrspace *target,
                                 addrspace_update_fn hear, void *user);
 
-/* Within a callback that was given an update. */
+/* Within a callback that was given an update, with the pointer that it was given. */
 
 /**
  * Acknowledges that the update is made below `addr`, should the callback refuse the rest.
@@ -461,7 +480,10 @@ addrspace_status addrspace_update_made_to(const addrspace_update *update, uint64
 addrspace_status addrspace_update_region(const addrspace_update *update,
                                          addrspace_region *out);
 
-/** Tells the next piece that was there before; of a MAP, of what it replaces. */
+/**
+ * Tells the next piece that was there before, of a MAP of what it replaces, among the
+ * addresses of the cursor, and moves the cursor past it; ADDRSPACE_NOTHING at the end.
+ */
 addrspace_status addrspace_update_next_piece(const addrspace_update *update,
                                              addrspace_cursor *cursor, addrspace_region *out);
 
@@ -472,7 +494,8 @@ addrspace_status addrspace_update_next_replaced(const addrspace_update *update,
 
 /* When something was refused. */
 
-/** Tells why the last call on the space that was not ADDRSPACE_OK was so. */
+/** Tells why the last call on the space that was not ADDRSPACE_OK was so; also from within
+    a callback. What is asked of an update does not count. */
 addrspace_status addrspace_last_error(const addrspace *space, addrspace_error *out);
 
 /**

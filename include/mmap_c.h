@@ -2,13 +2,16 @@
  * @file mmap_c.h
  * The books of an address space, with the functions of zyedidia/libmmap.
  *
- * A program written for libmmap includes this header instead and links libaddrspace.
- * It notices nothing but that three faults are gone:
+ * A program written for libmmap includes this header instead and links libaddrspace. It
+ * notices nothing but these differences:
  *
  *  - a range, or a hint, that begins behind the end of the space is refused;
  *  - mmap_create answers NULL for a space that would end past the highest address;
  *  - neighbours that become equal by mmap_mark_original are one entry, so they are
- *    told with one callback.
+ *    told with one callback;
+ *  - where there is no memory, the answer is MMAP_NOMEM, -1 or NULL, and not an exception
+ *    of C++;
+ *  - no exception passes through a callback.
  *
  * addrspace.h is the better interface for a new program: with reasons for what is
  * refused, callbacks that can refuse, and all that the library can do.
@@ -41,9 +44,10 @@
  * effect.
  *
  * No memory: the answer is NULL, -1 or MMAP_NOMEM; nothing has changed and nothing was
- * told. In one case also a function without an answer needs memory, and has no effect
- * if there is none: mmap_unmap_non_original with a callback, and each of them when it is
- * called from a callback.
+ * told. A function without an answer has no effect then: mmap_unmap_non_original can need
+ * memory if it has a callback, and each of them if it is called from a callback. For what
+ * is told will be done: a change from within a callback first sets memory aside for all
+ * entries that the calls around it still have to change, which for many entries is much.
  *
  * Threads: a space is used by one thread at a time. Different spaces have nothing in
  * common.

@@ -48,6 +48,7 @@ fn c_type(rust: &str) -> String {
         "u64" => "uint64_t",
         "i64" => "int64_t",
         "u32" => "uint32_t",
+        "i32" => "int32_t",
         "c_int" => "int",
         "c_char" => "char",
         "c_void" | "" => "void",
@@ -189,10 +190,10 @@ fn numbers() -> Vec<(String, i64)> {
     numbers
 }
 
-/// A struct: name, size, members with their offsets.
-type Layout = (&'static str, usize, &'static [(&'static str, usize)]);
+/// A struct: name, size, members with their types and offsets.
+type Layout = (&'static str, usize, &'static [(&'static str, &'static str, usize)]);
 
-/// The structs of `addrspace.h`.
+/// The structs of both headers.
 fn layouts() -> Vec<Layout> {
     macro_rules! layouts {
         ($($name:ident)*) => {
@@ -200,13 +201,13 @@ fn layouts() -> Vec<Layout> {
         };
     }
     layouts!(
-        AddrspaceMapping AddrspaceRegion AddrspacePlacement AddrspaceRemapping AddrspaceLimits
+        MMapInfo AddrspaceMapping AddrspaceRegion AddrspacePlacement AddrspaceRemapping AddrspaceLimits
         AddrspaceUsage AddrspaceSpan AddrspaceCursor AddrspaceError AddrspaceUpdate
     )
 }
 
-fn program(sources: &[String]) -> String {
-    let mut c = String::from("#include \"mmap_c.h\"\n#include \"addrspace.h\"\n");
+fn program(sources: &[String], headers: [&Path; 2]) -> String {
+    let mut c = headers.map(|header| format!("#include {header:?}\n")).concat();
     let assert = |c: &mut String, what: String| {
         writeln!(c, "_Static_assert({what}, \"{what}\");").unwrap();
     };
@@ -222,18 +223,20 @@ fn program(sources: &[String]) -> String {
         assert(&mut c, format!("{name} == {number}"));
     }
     for (name, size, members) in layouts() {
-        let name = snake(name);
+        let name = c_type(name);
         assert(&mut c, format!("sizeof({name}) == {size}"));
-        for (member, offset) in members {
+        for (member, rust, offset) in members {
             assert(&mut c, format!("offsetof({name}, {member}) == {offset}"));
+            let typed = c_type(rust);
+            let member = format!("(({name} *)0)->{member}");
+            assert(&mut c, format!("_Generic({member}, {typed}: 1, default: 0)"));
         }
         // The initialiser has the size, and a value for each member.
         let init = name.to_uppercase() + "_INIT";
-        if name != "addrspace_update" {
+        if !name.contains("MMap") && name != "addrspace_update" {
             writeln!(c, "const {name} init_{name} = {init};").unwrap();
         }
     }
-    assert(&mut c, format!("sizeof(struct MMapInfo) == {}", size_of::<MMapInfo>()));
     assert(&mut c, "sizeof(enum MMapError) == 4 && sizeof(addrspace_status) == 4".to_owned());
     c
 }
@@ -248,8 +251,6 @@ fn compile(name: &str, c: &str) -> Result<(), String> {
     let output = Command::new(&compiler)
         .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-o"])
         .arg(object)
-        .arg("-I")
-        .arg(root().join("include"))
         .arg(file)
         .output()
         .unwrap_or_else(|error| panic!("NOT TESTED: {compiler} cannot be run: {error}"));
@@ -260,9 +261,14 @@ fn compile(name: &str, c: &str) -> Result<(), String> {
     }
 }
 
+fn headers() -> [PathBuf; 2] {
+    HEADERS.map(|header| root().join(header))
+}
+
 #[test]
 fn the_compiler_finds_the_headers_and_the_library_alike() {
-    compile("headers", &program(&SOURCES.map(text))).unwrap();
+    let [mmap_c, addrspace] = headers();
+    compile("headers", &program(&SOURCES.map(text), [&mmap_c, &addrspace])).unwrap();
 }
 
 #[test]
@@ -284,15 +290,37 @@ fn each_number_of_the_headers_is_compared() {
 }
 
 #[test]
-fn what_has_drifted_is_found() {
+fn a_source_that_has_drifted_is_found() {
+    let [mmap_c, addrspace] = headers();
     let drifted = |from: &str, to: &str| {
         let sources = SOURCES.map(|source| text(source).replacen(from, to, 1));
         assert_ne!(sources, SOURCES.map(text), "{from} is in a source");
-        compile("drifted", &program(&sources)).unwrap_err();
+        compile("source", &program(&sources, [&mmap_c, &addrspace])).unwrap_err();
     };
     drifted("hint: usize", "hint: u32");
     drifted("prot: u32,", "prot: u64,");
     drifted("addr: u64,\n    len: u64,\n    set", "addr: u64,\n    set");
     drifted("-> u64 {", "-> u32 {");
     drifted("fn(*const AddrspaceUpdate, *mut c_void) -> c_int", "fn(*mut c_void) -> c_int");
+}
+
+#[test]
+fn a_header_that_has_drifted_is_found() {
+    let sources = SOURCES.map(text);
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let drifted = |nth: usize, from: &str, to: &str| {
+        let mut headers = headers();
+        let changed = text(HEADERS[nth]).replacen(from, to, 1);
+        assert_ne!(changed, text(HEADERS[nth]), "{from} is in a header");
+        headers[nth] = dir.join("drifted.h");
+        fs::write(&headers[nth], changed).unwrap();
+        let [mmap_c, addrspace] = &headers;
+        compile("header", &program(&sources, [mmap_c, addrspace])).unwrap_err();
+    };
+    // Two members of one type, in the other order.
+    drifted(0, "int prot;", "int flags; int prot_;");
+    drifted(0, "int fd; ", "unsigned fd; ");
+    drifted(1, "    int32_t sys_errno;", "    uint32_t sys_errno;");
+    drifted(1, "ADDRSPACE_NO_ROOM = 16", "ADDRSPACE_NO_ROOM = 17");
+    drifted(1, "    uint64_t hint; ", "    uint64_t hint_;\n    uint64_t hint; ");
 }

@@ -103,9 +103,9 @@ unsafe fn ask(host: Option<UpdateFn>, user: *mut c_void, update: Update<'_>) -> 
 }
 
 impl Addrspace {
-    fn boxed(books: AddrSpace) -> Result<*mut Self, Status> {
+    fn boxed(books: AddrSpace) -> Result<Box<[Self; 1]>, Status> {
         let space = Self { books: RefCell::new(books), failure: Cell::new(None) };
-        Ok(Box::into_raw(try_box(space).ok_or(Status::NoMemory)?).cast())
+        try_box(space).ok_or(Status::NoMemory)
     }
 
     /// Keeps why a call was refused.
@@ -232,9 +232,9 @@ unsafe fn hand_out(
     if out.is_null() {
         return Status::Null;
     }
-    let boxed = make().and_then(|books| Ok(Addrspace::boxed(books)?));
-    let (handle, status) = match boxed {
-        Ok(handle) => (handle, Status::Ok),
+    let made = make().and_then(|books| Ok(Addrspace::boxed(books)?));
+    let (handle, status) = match made {
+        Ok(space) => (Box::into_raw(space).cast(), Status::Ok),
         Err(failure) => (ptr::null_mut(), failure.status()),
     };
     // SAFETY: as the caller says; it is not null.
@@ -282,20 +282,22 @@ pub unsafe extern "C" fn addrspace_fork(
     user: *mut c_void,
     out: *mut *mut Addrspace,
 ) -> Status {
-    let fork = |books: &AddrSpace| -> Result<(), Failure> {
-        let mut child = books.try_clone()?;
+    let fork = |books: &AddrSpace| {
+        if out.is_null() {
+            return Err(Status::Null.into());
+        }
+        // All that can be refused comes before the first question.
+        let mut child = Addrspace::boxed(books.try_clone()?)?;
         if let Some(keep) = keep {
-            child.retain(|region| {
+            let [space] = &mut *child;
+            space.books.get_mut().retain(|region| {
                 let region = AddrspaceRegion::from(region);
                 // SAFETY: the caller answers for it.
                 unsafe { keep(&raw const region, user) != 0 }
             });
         }
         // SAFETY: as the caller says.
-        match unsafe { hand_out(out, || Ok(child)) } {
-            Status::Ok => Ok(()),
-            status => Err(status.into()),
-        }
+        unsafe { put(out, Box::into_raw(child).cast()) }
     };
     // SAFETY: as the caller says.
     let status = unsafe { look(space, fork) };
@@ -333,9 +335,9 @@ unsafe fn both(
     other: *const Addrspace,
     act: impl FnOnce(&AddrSpace, &AddrSpace) -> Result<(), Failure>,
 ) -> Status {
-    // SAFETY: as the caller says; a handle is never borrowed exclusively.
-    let Some(other) = (unsafe { other.as_ref() }) else { return Status::Null };
     let look_at_both = |books: &AddrSpace| {
+        // SAFETY: as the caller says; a handle is never borrowed exclusively.
+        let other = unsafe { other.as_ref() }.ok_or(Status::Null)?;
         let others = other.books.try_borrow().map_err(|_| Status::Busy)?;
         act(books, &others)
     };
@@ -625,14 +627,12 @@ pub unsafe extern "C" fn addrspace_restore(
     host: Option<UpdateFn>,
     user: *mut c_void,
 ) -> Status {
-    // SAFETY: as the caller says; a handle is never borrowed exclusively.
-    let Some(snapshot) = (unsafe { snapshot.as_ref() }) else { return Status::Null };
-    if ptr::eq(space, snapshot) {
-        // Equal already, unless this is a callback.
-        // SAFETY: as the caller says.
-        return unsafe { change(space, |_| Ok(())) };
-    }
     let restore = |books: &mut AddrSpace, host: Host<'_>| {
+        if ptr::eq(space, snapshot) {
+            return Ok(()); // it is equal already
+        }
+        // SAFETY: as the caller says; a handle is never borrowed exclusively.
+        let snapshot = unsafe { snapshot.as_ref() }.ok_or(Status::Null)?;
         let snapshot = snapshot.books.try_borrow().map_err(|_| Status::Busy)?;
         Ok(books.restore(&snapshot, host)?)
     };
@@ -959,9 +959,8 @@ unsafe fn next_piece(
     out: *mut AddrspaceRegion,
 ) -> Status {
     let find = |cursor: &AddrspaceCursor| {
-        let piece = pieces.starting_at(cursor.next).iter().next()?;
-        let wanted = cursor.done == 0 && piece.start() <= cursor.last;
-        wanted.then(|| (piece.span, piece.into()))
+        let piece = pieces.within(cursor.next, cursor.last).iter().next()?;
+        (cursor.done == 0).then(|| (piece.span, piece.into()))
     };
     // SAFETY: as the caller says.
     unsafe { next(cursor, out, find) }.map_or_else(|failure| failure.status(), |()| Status::Ok)

@@ -8,6 +8,7 @@ use super::boxed::try_box;
 use super::reentrant::{Books, Refusal};
 use alloc::boxed::Box;
 use core::ffi::{c_int, c_void};
+use core::mem::offset_of;
 use core::ptr;
 
 /// A space, as C holds it: `struct MMapAddrSpace`.
@@ -30,6 +31,18 @@ pub struct MMapInfo {
     pub offset: i64,
     /// Whether the page is marked by [`mmap_mark_original`].
     pub original: bool,
+}
+
+impl MMapInfo {
+    /// The members with their types and offsets, for the test of the headers.
+    #[doc(hidden)]
+    pub const LAYOUT: &[(&str, &str, usize)] = &[
+        ("prot", "c_int", offset_of!(Self, prot)),
+        ("flags", "c_int", offset_of!(Self, flags)),
+        ("fd", "c_int", offset_of!(Self, fd)),
+        ("offset", "i64", offset_of!(Self, offset)),
+        ("original", "bool", offset_of!(Self, original)),
+    ];
 }
 
 /// The answer of a call: `enum MMapError`. The numbers reach guests.

@@ -283,13 +283,13 @@ impl Books {
                 Pieces::collect(space.aimed(&aim).map(Piece::of))
             };
             drop(space);
-            // Pieces that cannot be told, for want of memory, stay mapped.
-            if let Ok(pieces) = pieces {
-                pieces.iter().for_each(|piece| piece.told_to(tell));
-                let mut space = self.space.borrow_mut();
-                let aim = space.aim_at(entry.span);
-                space.record_unmap(aim);
+            match pieces {
+                Ok(pieces) => pieces.iter().for_each(|piece| piece.told_to(tell)),
+                Err(_) => self.tell_one_by_one(entry.span, tell),
             }
+            let mut space = self.space.borrow_mut();
+            let aim = space.aim_at(entry.span);
+            space.record_unmap(aim);
             self.settle();
         }
         Ok(())
@@ -343,6 +343,21 @@ impl Books {
             space.aim_again(aim);
         }
         Ok(space)
+    }
+
+    /// Tells the pieces of `span` where there is no memory to list them: each as it is
+    /// when it is told.
+    #[cold]
+    fn tell_one_by_one(&self, span: Span, tell: &dyn Fn(usize, usize, MMapInfo)) {
+        let mut rest = Some(span);
+        while let Some(span) = rest {
+            let mut space = self.space.borrow_mut();
+            let aim = space.aim_at(span);
+            let Some(piece) = space.aimed(&aim).next().map(Piece::of) else { return };
+            drop(space);
+            piece.told_to(tell);
+            rest = piece.span.end().and_then(|next| Span::new(next, span.last()));
+        }
     }
 
     fn owe(&self, records: usize) {

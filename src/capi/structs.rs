@@ -3,7 +3,7 @@
 //! Each begins with its size, so that it can grow; `versioned` reads and writes them.
 //! Numbers only, without a hole between them, so that any bytes are a value.
 
-use super::status::Status;
+use super::status::{AnyStatus, Status};
 use crate::{
     Backing, Gaps, Limits, MapFlags, Mapping, Placement, Prot, Region, Remap, Span, Usage,
 };
@@ -27,11 +27,11 @@ macro_rules! structs {
                 #[allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a small struct")]
                 pub const NONE: Self = Self { size: size_of::<Self>() as u32, $($field: $zero,)* };
 
-                /// The members with their sizes and offsets, for the test of the headers.
+                /// The members with their types and offsets, for the test of the headers.
                 #[doc(hidden)]
-                pub const LAYOUT: &[(&str, usize)] = &[
-                    ("size", core::mem::offset_of!(Self, size)),
-                    $((stringify!($field), core::mem::offset_of!(Self, $field)),)*
+                pub const LAYOUT: &[(&str, &str, usize)] = &[
+                    ("size", "u32", core::mem::offset_of!(Self, size)),
+                    $((stringify!($field), stringify!($type), core::mem::offset_of!(Self, $field)),)*
                 ];
             }
 
@@ -165,7 +165,7 @@ structs! {
     /// Why a call was refused: `struct addrspace_error`.
     AddrspaceError {
         /// The status.
-        status: i32 = 0,
+        status: AnyStatus = 0,
         /// What Linux would answer, `E*`.
         sys_errno: i32 = 0,
         /// What the callback answered.

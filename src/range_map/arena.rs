@@ -117,6 +117,11 @@ impl<T: Node> Arena<T> {
         self.free_count > self.in_use()
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.nodes.capacity()
+    }
+
     /// Nodes in use.
     pub(super) fn in_use(&self) -> usize {
         self.nodes.len() - self.free_count

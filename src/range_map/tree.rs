@@ -422,11 +422,19 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let most = self.len.saturating_add(added) / Leaf::<V, LEAF>::MIN + 1;
         let leaves = splits.min(most.saturating_sub(self.leaves.in_use()).saturating_add(1));
         self.leaves.try_reserve(leaves)?;
+        // At each level a split below splits at most one node. What was split takes
+        // MIN more children before it is full again; but all that there are may be full
+        // now. Above the root nothing is.
         let mut inners = self.height + 2;
-        let mut level = leaves;
-        while level > 0 {
-            level /= Inner::<INNER>::MIN;
-            inners = inners.saturating_add(level + 1);
+        let mut splits = leaves;
+        for _ in 0..self.height {
+            let again = splits / (Inner::<INNER>::MIN - 1) + 1;
+            splits = splits.min(self.inners.in_use().saturating_add(again));
+            inners = inners.saturating_add(splits);
+        }
+        while splits > 0 {
+            splits /= Inner::<INNER>::MIN;
+            inners = inners.saturating_add(splits + 1);
         }
         self.inners.try_reserve(inners)
     }
@@ -460,4 +468,36 @@ fn descend<const N: usize>(
     }
     path.leaf = id;
     path.limit = limit;
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RangeMap;
+
+    /// Nodes that are allocated, of either kind.
+    fn capacities(map: &RangeMap<u64, u8>) -> (usize, usize) {
+        (map.tree.leaves.capacity(), map.tree.inners.capacity())
+    }
+
+    /// Full leaves under full inner nodes, of which each is to be split.
+    #[test]
+    fn memory_for_many_edits_is_enough_where_all_nodes_are_full() {
+        let mut full = RangeMap::<u64, u8>::new();
+        for at in 0..15 * 959 + 13 {
+            full.insert(4 * at..4 * at + 3, 0); // ascending: leaves of 15
+        }
+        full.retain(|_, _| true); // inner nodes of 31
+        for edits in 1..=31 {
+            let mut map = full.clone();
+            map.try_reserve_inserts(edits).unwrap();
+            let before = capacities(&map);
+            for edit in 0..edits as u64 {
+                // One in the middle of each inner node's children.
+                let at = 4 * (15 * (31 * edit + 15) + 7);
+                map.remove(at + 1..at + 2);
+            }
+            map.check();
+            assert_eq!(capacities(&map), before, "{edits} edits");
+        }
+    }
 }

@@ -256,9 +256,15 @@ impl<F> Pieces<'_, F> {
 
 #[cfg(feature = "capi")]
 impl<F> Pieces<'_, F> {
-    /// The pieces from the page of `addr` on.
-    pub(crate) fn starting_at(mut self, addr: u64) -> Self {
-        self.first = self.geometry.boundary_at(addr).clamp(self.first, self.end);
+    /// The pieces on the pages from that of `first` to that of `last`, cut to them.
+    pub(crate) fn within(mut self, first: u64, last: u64) -> Self {
+        let end = if last < self.geometry.addr_of(self.first) {
+            self.first
+        } else {
+            self.geometry.boundary_at(last).saturating_add(1)
+        };
+        self.first = self.geometry.boundary_at(first).clamp(self.first, self.end);
+        self.end = end.clamp(self.first, self.end);
         self
     }
 }

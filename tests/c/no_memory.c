@@ -167,6 +167,33 @@ static struct model model_of(unsigned long seed) {
     return model;
 }
 
+/* Cuts the entry that comes next into pieces, and uses up the memory. */
+static void cut_the_next(uintptr_t start, size_t len, struct MMapInfo info, void *udata) {
+    struct model *model = (struct model *)udata;
+    size_t page;
+    (void)len;
+    (void)info;
+    if (model->told++ == 0)
+        for (page = 4; page < 20; page += 2)
+            CHECK(mmap_protect(model->mm, start + page * PAGE, PAGE, 2, NULL, NULL) == MMAP_OK);
+    left = 0;
+}
+
+static void a_cleanup_is_done_whatever_memory_there_is(void) {
+    struct model model;
+    size_t page;
+    memset(&model, 0, sizeof model);
+    model.mm = mmap_create(BASE, PAGES * PAGE, PAGE);
+    CHECK(mmap_map_at(model.mm, BASE, PAGE, 1, 0, -1, 0, NULL, NULL) == BASE);
+    CHECK(mmap_map_at(model.mm, BASE + 3 * PAGE, 18 * PAGE, 1, 0, -1, 0, NULL, NULL) != FAILED);
+    mmap_unmap_non_original(model.mm, cut_the_next, &model);
+    left = -1;
+    CHECK(model.told == 1 + 17); /* each piece, though they could not be listed */
+    for (page = 0; page < PAGES; page++)
+        CHECK(!mmap_query_page(model.mm, BASE + page * PAGE, NULL));
+    mmap_destroy(model.mm);
+}
+
 static void a_space_needs_memory(void) {
     left = 0;
     CHECK(mmap_create(BASE, PAGE, PAGE) == NULL);
@@ -225,6 +252,7 @@ int main(int argc, char **argv) {
     unsigned long seed, failures = 0, steps = 0;
     unsigned long seeds = argc > 1 ? strtoul(argv[1], NULL, 10) : 500;
     a_space_needs_memory();
+    a_cleanup_is_done_whatever_memory_there_is();
     for (seed = 0; seed < seeds; seed++) {
         int depth;
         for (depth = 0; depth < 2; depth++) {
