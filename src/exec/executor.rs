@@ -8,8 +8,9 @@ use super::mend::{Doubt, length};
 use super::publish::{Publisher, Reader};
 use super::reservation::Reservation;
 use super::view;
-use crate::{AddrSpace, Gaps, Limits, OpError, Region, Update};
+use crate::{AddrSpace, Gaps, Limits, OpError, Region, Span, Update};
 use core::ptr;
+use rustix::fd::AsFd;
 
 /// A reservation, the books of what is mapped in it, and the calls that map it.
 ///
@@ -271,6 +272,45 @@ impl Executor {
             publisher.publish(&self.space);
         }
         publisher.reader()
+    }
+
+    /// Every place where the `len` bytes of `file` from `offset` on are mapped: who maps
+    /// these bytes?
+    ///
+    /// As of [`AddrSpace::pieces_of`]; the file is asked who it is, and not kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecError::Kernel`] if the file cannot be asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{Executor, Memory, Placement, Prot, Reservation};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut guest = Executor::new(Reservation::new(0x10000)?)?;
+    /// let program = std::fs::File::open("/proc/self/exe")?;
+    /// let at = Placement::lowest();
+    /// let one = guest.map_any(0x2000, Memory::file(Prot::READ, &program, 0), at)?;
+    /// let two = guest.map_any(0x1000, Memory::file(Prot::READ, &program, 0x1000), at)?;
+    ///
+    /// let places = guest.pieces_of(&program, 0x1000, 0x1000)?;
+    /// let starts: Vec<u64> = places.iter().map(|piece| piece.start()).collect();
+    /// assert_eq!(starts, [one.addr() as u64 + 0x1000, two.addr() as u64]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pieces_of(
+        &self,
+        file: &impl AsFd,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<Region<'_>>, ExecError> {
+        let whole = Span::of(0, len).or(Span::of(0, 1)).unwrap_or_else(|| unreachable!());
+        let refused = Refusal::of(Syscall::Fstat, whole);
+        let number = self.files.number_of(file.as_fd()).map_err(refused)?;
+        let Some(number) = number else { return Ok(Vec::new()) };
+        Ok(self.space.pieces_of(&number, offset, len).collect())
     }
 
     /// Compares the books with the kernel's own list of this process's memory, and

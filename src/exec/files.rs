@@ -86,9 +86,7 @@ impl Files {
         books: &AddrSpace,
     ) -> Result<Identity, Errno> {
         let stat = fs::fstat(file)?;
-        // Some of these are 32 bits wide on some machines.
-        #[allow(clippy::useless_conversion, reason = "not on all architectures")]
-        let (device, inode): Inode = (stat.st_dev.into(), stat.st_ino.into());
+        let (device, inode) = inode(&stat);
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let granule = if regular { granule(file, &stat)? } else { 1 };
         let system = if regular { self.system(file, device) } else { System::UNKNOWN };
@@ -105,6 +103,11 @@ impl Files {
         let number = self.number(Known { looks, object: None, granule }, books);
         self.numbers.insert((device, inode), number);
         Ok(Identity { number, safe: system.safe, granule })
+    }
+
+    /// The number that `file` has if it is mapped, or was lately.
+    pub(super) fn number_of(&self, file: BorrowedFd<'_>) -> Result<Option<u32>, Errno> {
+        Ok(self.numbers.get(&inode(&fs::fstat(file)?)).copied())
     }
 
     /// A number for shared anonymous memory of `len` bytes.
@@ -196,6 +199,13 @@ impl Files {
             Err(_) => System::UNKNOWN,
         })
     }
+}
+
+/// What tells one file from all others.
+fn inode(stat: &fs::Stat) -> Inode {
+    // Some of these are 32 bits wide on some machines.
+    #[allow(clippy::useless_conversion, reason = "not on all architectures")]
+    (stat.st_dev.into(), stat.st_ino.into())
 }
 
 /// The numbers of the files in the books.

@@ -1,7 +1,7 @@
 //! Looking into the books.
 
 use super::AddrSpace;
-use super::region::Region;
+use super::region::{Backing, Region};
 use super::update::PiecesIter;
 use crate::{PageSize, Span};
 use core::iter::FusedIterator;
@@ -163,5 +163,57 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         let (Some(first), Some(last)) = (self.geometry.page_at(addr), last) else { return false };
         // A page of the space has a successor: the number of pages fits.
         self.areas.gaps(first..last.saturating_add(1)).next().is_none()
+    }
+}
+
+impl<F: Clone + PartialEq> AddrSpace<F> {
+    /// Every place where the `len` bytes of `file` from `offset` on are mapped: who maps
+    /// these bytes?
+    ///
+    /// Each piece is cut to the bytes, not to pages, and its offset is that of its first
+    /// byte. In ascending order of addresses; linear in the number of regions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::{AddrSpace, Backing, Mapping, Prot, ignore};
+    ///
+    /// let mut space: AddrSpace<&str> = AddrSpace::new(0, 0x10000, 0x1000)?;
+    /// let text = Mapping::file(Prot::READ | Prot::EXEC, "program", 0);
+    /// space.map_at(0x1000, 0x3000, text, ignore)?;
+    /// space.map_at(0x8000, 0x1000, Mapping::file(Prot::WRITE, "program", 0x2000), ignore)?;
+    ///
+    /// let word = space.pieces_of(&"program", 0x2010, 8);
+    /// let starts: Vec<u64> = word.map(|piece| piece.start()).collect();
+    /// assert_eq!(starts, [0x3010, 0x8010]);
+    ///
+    /// let all = space.pieces_of(&"program", 0, u64::MAX).last().unwrap();
+    /// assert_eq!(all.backing, Backing::File { file: &"program", offset: 0x2000 });
+    /// assert_eq!(space.pieces_of(&"another", 0, u64::MAX).count(), 0);
+    /// # Ok::<(), addrspace::Error>(())
+    /// ```
+    pub fn pieces_of<'a>(
+        &'a self,
+        file: &F,
+        offset: u64,
+        len: u64,
+    ) -> impl DoubleEndedIterator<Item = Region<'a, F>> + FusedIterator {
+        // Bytes past 2^64 are nowhere.
+        let asked = len.checked_sub(1).map(|extent| (offset, offset.saturating_add(extent)));
+        self.regions().filter_map(move |region| {
+            let Backing::File { file: shown, offset: first } = region.backing else { return None };
+            let (from, to) = asked.filter(|_| shown == file)?;
+            // The books refuse a mapping whose end in the file overflows.
+            let place = |byte: u64| region.start().saturating_add(byte.saturating_sub(first));
+            let extent = region.last().saturating_sub(region.start());
+            let last = first.saturating_add(extent);
+            if to < first || last < from {
+                return None;
+            }
+            let (from, to) = (from.max(first), to.min(last));
+            let span = Span::new(place(from), place(to))?;
+            let backing = Backing::File { file: shown, offset: from };
+            Some(Region { span, backing, ..region })
+        })
     }
 }
