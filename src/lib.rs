@@ -6,6 +6,8 @@ extern crate alloc;
 #[cfg(all(test, feature = "exec", target_os = "linux"))]
 extern crate self as addrspace;
 
+#[cfg(all(feature = "alias", target_os = "linux"))]
+pub mod alias;
 #[cfg(feature = "capi")]
 pub mod capi;
 #[cfg(all(feature = "exec", target_os = "linux"))]

@@ -21,12 +21,14 @@ const ROOMS: [(&str, u8); 8] = [
     ("space", 3),
     ("exec", 4),
     ("phys", 5),
-    ("alias", 5),
-    ("capi", 6),
+    ("alias", 6),
+    ("capi", 7),
 ];
 
 /// Where `unsafe` may stand, relative to `src`.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 8] = [
+    "alias/sys.rs",
+    "alias/uffd.rs",
     "capi/addrspace_h.rs",
     "capi/mmap_c.rs",
     "capi/runtime.rs",

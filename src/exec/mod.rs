@@ -41,6 +41,10 @@ pub use publish::{PublishedSpace, Reader};
 pub use reservation::{Reservation, ReservationOptions};
 pub use sys::Ground;
 
+// For the rooms below.
+#[cfg(feature = "alias")]
+pub(crate) use {reservation::system_page, view::KernelRegion, view::regions};
+
 // Promised to those who move them into another thread.
 const _: () = {
     const fn send<T: Send>() {}

@@ -13,28 +13,28 @@ use std::io::{BufRead, BufReader};
 
 /// One mapping as the kernel lists it, cut to what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KernelRegion {
-    pub(super) span: Span,
-    pub(super) prot: Prot,
-    pub(super) shared: bool,
+pub(crate) struct KernelRegion {
+    pub(crate) span: Span,
+    pub(crate) prot: Prot,
+    pub(crate) shared: bool,
     /// Where the first byte lies in the file; without a meaning if there is none.
-    pub(super) offset: u64,
-    pub(super) file: Shown,
+    pub(crate) offset: u64,
+    pub(crate) file: Shown,
     /// The size of its pages in bytes; 0 where it is not told.
-    pub(super) page_size: u64,
+    pub(crate) page_size: u64,
 }
 
 /// A file as the kernel's list names it: device and inode. Both are zero for
 /// private anonymous memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     pub(super) major: u32,
     pub(super) minor: u32,
     pub(super) inode: u64,
 }
 
 impl Shown {
-    pub(super) const fn is_anonymous(self) -> bool {
+    pub(crate) const fn is_anonymous(self) -> bool {
         self.major == 0 && self.minor == 0 && self.inode == 0
     }
 }
@@ -55,7 +55,7 @@ impl KernelRegion {
 }
 
 /// What the kernel has in `span`, in ascending order.
-pub(super) fn regions(span: Span) -> Result<Vec<KernelRegion>, Errno> {
+pub(crate) fn regions(span: Span) -> Result<Vec<KernelRegion>, Errno> {
     seam::gate(Syscall::Maps, span, |_| Ok(()))?;
     // The kernel may be older than the query, or a sandbox may forbid it.
     queried(span).or_else(|_| listed(span, "/proc/self/maps"))
@@ -197,7 +197,7 @@ fn parse(line: &[u8]) -> Option<KernelRegion> {
 /// slow to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KernelFlags {
-    pub(super) span: Span,
+    pub(crate) span: Span,
     pub(super) flags: MapFlags,
 }
 
