@@ -115,6 +115,10 @@ pub enum AliasError {
         /// How much had changed during the last one.
         bytes: u64,
     },
+    /// A page of the source has another frame than before it was mapped: the kernel has
+    /// moved it, or somebody has unlocked it. Nothing is shown; it can be tried again.
+    #[error("a page of the source has moved while it was mapped")]
+    Moved,
     /// A mirror belongs to the process that made it, and this is a child of it.
     #[error("the mirror belongs to the parent process")]
     Forked,
@@ -126,6 +130,9 @@ pub enum AliasError {
         /// The error number, positive.
         errno: i32,
     },
+    /// Physical memory could not be reached; the error names the rule that keeps it so.
+    #[error(transparent)]
+    Phys(#[from] crate::phys::Error),
     /// The executor of a contiguous view was refused something.
     #[error(transparent)]
     Exec(#[from] ExecError),
@@ -169,10 +176,11 @@ impl AliasError {
         let errno = match self {
             Self::Kernel { errno, .. } => return *errno,
             Self::Exec(error) => return error.errno(),
+            Self::Phys(error) => return error.errno(),
             Self::Shrinkable | Self::Missing { .. } => Errno::PERM,
             Self::NotMapped { .. } => Errno::FAULT,
             Self::Unsuited { why: Unsuited::Handled, .. } => Errno::BUSY,
-            Self::Changing { .. } => Errno::AGAIN,
+            Self::Changing { .. } | Self::Moved => Errno::AGAIN,
             Self::Forked => Errno::SRCH,
             _ => Errno::INVAL,
         };

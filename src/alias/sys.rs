@@ -8,12 +8,12 @@
 
 #![allow(unsafe_code, reason = "the system calls change the memory of this process")]
 
-use crate::{Prot, Span};
+use crate::{Prot, Span, exec};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::AtomicU64;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::mm::{self, Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 pub(super) use rustix::io::Errno;
@@ -122,17 +122,64 @@ impl Mapped {
         unsafe { mm::mremap_fixed(old, 0, len, MremapFlags::MAYMOVE, new) }.map(drop)
     }
 
-    /// Takes the pages of `other`, which is as long, in place of its own: in one step.
-    pub(super) fn replace_by(&self, mut other: Self) -> Result<(), Errno> {
-        if self.len != other.len {
-            return Err(Errno::INVAL);
-        }
-        let (old, new) = (other.pointer().cast(), self.pointer().cast());
-        // SAFETY: both places are ours, and no reference points into either.
-        unsafe { mm::mremap_fixed(old, self.len, self.len, MremapFlags::MAYMOVE, new) }?;
+    /// Takes the pages of `other` in place of `part`, which is as long: in one step, which
+    /// is for one mapping of the kernel's.
+    pub(super) fn replace_part(&self, part: Span, mut other: Self) -> Result<(), Errno> {
+        self.take(part, &other, other.span())?;
         // What has moved is no longer there.
         other.len = 0;
         Ok(())
+    }
+
+    /// Takes the pages of `other`, which is as long, in place of all its own: one of the
+    /// kernel's mappings after the other. After a refusal some are taken.
+    pub(super) fn replace(&self, mut other: Self) -> Result<(), Errno> {
+        let (here, there) = (self.span(), other.span());
+        if self.len != other.len {
+            return Err(Errno::INVAL);
+        }
+        let mut made = Ok(());
+        let regions = exec::regions(there)?;
+        for piece in regions.iter().map(|region| region.span) {
+            // Both are as long.
+            let skipped = piece.start().saturating_sub(there.start());
+            let to = here.start().checked_add(skipped).zip(piece.len());
+            let to = to.and_then(|(start, len)| Span::of(start, len));
+            made = made.and_then(|()| self.take(to.ok_or(Errno::FAULT)?, &other, piece));
+            if made.is_err() {
+                let (start, len) = raw(piece)?;
+                // SAFETY: the piece is a part of `other` that is still there.
+                let _ = unsafe { mm::munmap(start, len) };
+            }
+        }
+        // What has moved is no longer there, and somebody else can have the addresses.
+        other.len = 0;
+        made
+    }
+
+    /// Moves `piece`, a part of `other`, to `part`.
+    fn take(&self, part: Span, other: &Self, piece: Span) -> Result<(), Errno> {
+        let ((new, len), (old, old_len)) = (self.admit(part)?, other.admit(piece)?);
+        if len != old_len {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: both places are ours, and no reference points into either.
+        unsafe { mm::mremap_fixed(old, len, len, MremapFlags::MAYMOVE, new) }.map(drop)
+    }
+
+    /// Shows a device from `offset` on in place of `part`.
+    ///
+    /// It is mapped elsewhere and moved in: a device that refuses may have cost the
+    /// mapping that it was to replace.
+    pub(super) fn device(
+        &self,
+        part: Span,
+        device: &impl AsFd,
+        offset: u64,
+        prot: Prot,
+    ) -> Result<(), Errno> {
+        let len = part.len().ok_or(Errno::NOMEM)?;
+        self.replace_part(part, Self::file(device.as_fd(), offset, len, prot)?)
     }
 
     /// Reads the bytes at `source`, whosever they are, into this.
@@ -201,8 +248,53 @@ impl Cells {
     }
 }
 
+/// Memory of somebody else that stays in place as far as a process can see to it: locked,
+/// and not in children. What it was not before it is no longer on drop.
+#[derive(Debug)]
+pub(super) struct Held {
+    span: Span,
+    unlock: bool,
+    inherit: bool,
+}
+
+impl Held {
+    /// Locks `span`, and keeps it out of children; `unlock` and `inherit` say whether to
+    /// take that back on drop.
+    pub(super) fn new(span: Span, unlock: bool, inherit: bool) -> Result<Self, Errno> {
+        let (start, len) = raw(span)?;
+        let held = Self { span, unlock, inherit };
+        // SAFETY: locking changes no byte.
+        unsafe { mm::mlock(start, len) }?;
+        // SAFETY: no byte changes in this process.
+        unsafe { mm::madvise(start, len, Advice::LinuxDontFork) }?;
+        Ok(held)
+    }
+
+    /// Has all pages be there, and be written to without becoming others.
+    pub(super) fn populate(&self) -> Result<(), Errno> {
+        let (start, len) = raw(self.span)?;
+        // SAFETY: the pages are touched as if to write to them, and no byte changes.
+        unsafe { mm::madvise(start, len, Advice::LinuxPopulateWrite) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Ok((start, len)) = raw(self.span) else { return };
+        // If the memory is gone, so is what was asked for it.
+        if self.unlock {
+            // SAFETY: unlocking changes no byte.
+            let _ = unsafe { mm::munlock(start, len) };
+        }
+        if self.inherit {
+            // SAFETY: no byte changes in this process.
+            let _ = unsafe { mm::madvise(start, len, Advice::LinuxDoFork) };
+        }
+    }
+}
+
 /// A span as the system calls want it.
-pub(super) fn raw(span: Span) -> Result<(*mut c_void, usize), Errno> {
+fn raw(span: Span) -> Result<(*mut c_void, usize), Errno> {
     let start = usize::try_from(span.start()).map_err(|_| Errno::FAULT)?;
     let len = span.len().and_then(|len| usize::try_from(len).ok()).ok_or(Errno::FAULT)?;
     Ok((ptr::with_exposed_provenance_mut(start), len))

@@ -303,7 +303,7 @@ fn nothing_is_left_behind() {
                 get(mirror.span().start());
                 mirror.refresh().unwrap();
             }
-            Mirror::new(&[source.span()], Guarantee::Live).unwrap_err();
+            Mirror::by(Way::Shared, &[source.span()]).unwrap_err();
         };
         (0..5).for_each(|_| round());
         let before = count();

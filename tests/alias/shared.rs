@@ -1,6 +1,6 @@
 //! One memory, several views of it.
 
-use crate::support::{PAGE, RW, get, listed, set};
+use crate::support::{PAGE, RW, cannot, get, listed, set};
 use addrspace::alias::{AliasError, Seal, SharedMemory};
 use addrspace::{Backing, Executor, Placement, Prot, Remap, Reservation};
 use std::os::fd::AsFd;
@@ -48,8 +48,7 @@ fn a_jit_emits_a_function_and_runs_it() {
     let (add, multiply): (&[u8], &[u8]) = if cfg!(target_arch = "x86_64") {
         (&[0x8d, 0x04, 0x37, 0xc3], &[0x89, 0xf8, 0x0f, 0xaf, 0xc6, 0xc3])
     } else {
-        eprintln!("CANNOT RUN HERE: a function for this processor");
-        return;
+        return cannot("a function for this processor");
     };
     let code = SharedMemory::options().named("code").create(PAGE).unwrap();
     let writable = code.map(0, PAGE, RW).unwrap();
@@ -151,13 +150,13 @@ fn large_pages_are_whole_ones() {
     let pool = "/proc/sys/vm/nr_hugepages";
     let before = std::fs::read_to_string(pool).unwrap_or_default();
     if let Err(error) = std::fs::write(pool, "4") {
-        eprintln!("CANNOT FILL THE POOL OF LARGE PAGES HERE: {error}");
+        cannot(&format!("filling the pool of large pages: {error}"));
     }
     let memory = match SharedMemory::options().large_pages(LARGE).create(2 * LARGE) {
         Ok(memory) => memory,
         Err(error) => {
             assert!(matches!(error, AliasError::Kernel { call: "memfd_create", .. }), "{error}");
-            return eprintln!("CANNOT RUN HERE: large pages: {error}");
+            return cannot(&format!("large pages: {error}"));
         }
     };
     let part = memory.map(0, PAGE, RW).unwrap_err();
@@ -176,7 +175,7 @@ fn large_pages_are_whole_ones() {
         }
         (refused, _) => {
             assert_eq!(refused.unwrap_err().errno(), libc::ENOMEM);
-            eprintln!("CANNOT RUN HERE: large pages: the pool is empty");
+            cannot("large pages: the pool is empty");
         }
     }
     let _ = std::fs::write(pool, before.trim());

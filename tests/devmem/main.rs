@@ -21,4 +21,6 @@ mod devices;
 mod frames;
 mod machine;
 mod memory;
+#[cfg(feature = "alias")]
+mod mirrors;
 mod refusals;

@@ -2,17 +2,21 @@
 //!
 //! `ways`: what can be promised, and how. `sources`: what is shown where. `lazy`: the
 //! thread that copies pages when they are needed. `copied`: a copy of one instant.
+//! `physical`: the frames of private memory.
 
 mod copied;
 mod lazy;
+mod physical;
 mod sources;
 mod ways;
+mod writable;
 
-use super::error::AliasError;
+use super::error::{AliasError, Unsuited};
 use super::sys::Mapped;
 use crate::{Prot, Span};
 use alloc::sync::Arc;
 use lazy::Handler;
+use physical::Frames;
 use sources::Parts;
 pub use ways::{Guarantee, Missing, Way};
 
@@ -70,8 +74,12 @@ pub struct Mirror {
     /// Ends before the memory goes.
     handler: Option<Handler>,
     memory: Arc<Mapped>,
+    /// Where the pages of a physical alias are; lets the source go after it is unmapped.
+    frames: Option<Frames>,
     parts: Arc<Parts>,
     way: Way,
+    /// Reading, or reading and writing.
+    prot: Prot,
     /// The process that it belongs to.
     owner: u32,
 }
@@ -99,29 +107,43 @@ impl Mirror {
     ///
     /// ```
     /// use addrspace::Span;
-    /// use addrspace::alias::{AliasError, Guarantee, Mirror, Unsuited};
+    /// use addrspace::alias::{AliasError, Guarantee, Mirror, Unsuited, Way};
     ///
-    /// // A stack is private: there is no second way to the same pages.
+    /// // A stack is private: its pages cannot be mapped a second time, unless by their
+    /// // frames, where the machine allows it.
     /// let local = 7_u64;
     /// let page = std::ptr::from_ref(&local).addr() as u64 & !0xfff;
     /// let stack = Span::of(page, 0x1000).unwrap();
-    /// let refused = Mirror::new(&[stack], Guarantee::Live).unwrap_err();
+    /// let refused = Mirror::by(Way::Shared, &[stack]).unwrap_err();
     /// assert!(matches!(refused, AliasError::Unsuited { why: Unsuited::Private, .. }));
+    /// if let Err(missing) = Way::Physical.check() {
+    ///     let (refused, guarantee) = (Mirror::new(&[stack], Guarantee::Live), Guarantee::Live);
+    ///     assert_eq!(refused.unwrap_err(), AliasError::Missing { guarantee, missing });
+    /// }
     ///
     /// let top = Span::of(0u64.wrapping_sub(0x2000), 0x1000).unwrap();
     /// let refused = Mirror::new(&[top], Guarantee::FirstTouch).unwrap_err();
     /// assert_eq!(refused, AliasError::NotMapped { span: top });
     /// ```
     pub fn new(sources: &[Span], guarantee: Guarantee) -> Result<Self, AliasError> {
-        let mut missing = None;
+        Self::first(sources, guarantee, Prot::READ)
+    }
+
+    /// The first way that can be had here and that the sources are fit for.
+    fn first(sources: &[Span], guarantee: Guarantee, prot: Prot) -> Result<Self, AliasError> {
+        let mut refused = None;
         for &way in guarantee.ways() {
             match way.check() {
-                Ok(()) => return Self::by(way, sources),
-                Err(lacking) => missing = Some(lacking),
+                Ok(()) => match Self::made(way, sources, prot) {
+                    Err(error @ AliasError::Unsuited { why: Unsuited::Private, .. }) => {
+                        refused = Some(error);
+                    }
+                    made => return made,
+                },
+                Err(missing) => refused = Some(AliasError::Missing { guarantee, missing }),
             }
         }
-        let missing = missing.unwrap_or_else(|| unreachable!("each guarantee has a way"));
-        Err(AliasError::Missing { guarantee, missing })
+        Err(refused.unwrap_or_else(|| unreachable!("each guarantee has a way")))
     }
 
     /// The same, by one certain way.
@@ -145,22 +167,26 @@ impl Mirror {
     pub fn by(way: Way, sources: &[Span]) -> Result<Self, AliasError> {
         let guarantee = way.guarantee();
         way.check().map_err(|missing| AliasError::Missing { guarantee, missing })?;
+        Self::made(way, sources, Prot::READ)
+    }
+
+    fn made(way: Way, sources: &[Span], prot: Prot) -> Result<Self, AliasError> {
         let parts = Arc::new(Parts::new(sources)?);
-        parts.examine(guarantee, |_, _| Ok(()))?;
-        let memory = match way {
-            Way::Shared => shown_again(&parts)?,
-            Way::CheckedCopy => copied::copy(&parts)?,
+        parts.examine(way, |_, _| Ok(()))?;
+        let (memory, frames) = match way {
             Way::WriteProtect | Way::FaultHandler => {
-                Mapped::anonymous(parts.len, Prot::READ).map_err(AliasError::kernel("mmap"))?
+                let blank = Mapped::anonymous(parts.len, Prot::READ);
+                (blank.map_err(AliasError::kernel("mmap"))?, None)
             }
+            _ => eager(way, &parts, prot)?,
         };
         memory.stay().map_err(AliasError::kernel("madvise"))?;
         let memory = Arc::new(memory);
         let handler = match way {
-            Way::Shared | Way::CheckedCopy => None,
             Way::WriteProtect | Way::FaultHandler => Some(Handler::start(way, &memory, &parts)?),
+            _ => None,
         };
-        Ok(Self { handler, memory, parts, way, owner: std::process::id() })
+        Ok(Self { handler, frames, memory, parts, way, prot, owner: std::process::id() })
     }
 
     /// Starts over: the source is shown as it is from now on.
@@ -171,7 +197,8 @@ impl Mirror {
     /// # Errors
     ///
     /// As of [`new`](Self::new), and [`AliasError::Forked`] in a child process. The mirror
-    /// shows what it showed before.
+    /// shows what it showed before; only if `mremap` is refused in the midst
+    /// ([`AliasError::Kernel`]), a part of it can be new.
     ///
     /// # Examples
     ///
@@ -200,17 +227,68 @@ impl Mirror {
         if self.is_forked() {
             return Err(AliasError::Forked);
         }
-        self.parts.examine(self.way.guarantee(), |_, _| Ok(()))?;
+        self.parts.examine(self.way, |_, _| Ok(()))?;
         if let Some(handler) = &self.handler {
             return handler.start_over(&self.parts);
         }
-        let new = if self.way == Way::Shared {
-            shown_again(&self.parts)
-        } else {
-            copied::copy(&self.parts)
-        }?;
+        let (new, frames) = eager(self.way, &self.parts, self.prot)?;
         new.stay().map_err(AliasError::kernel("madvise"))?;
-        self.memory.replace_by(new).map_err(AliasError::kernel("mremap"))
+        self.memory.replace(new).map_err(AliasError::kernel("mremap"))?;
+        self.frames = frames;
+        Ok(())
+    }
+
+    /// Whether a live mirror still shows the pages that the source has; others show what
+    /// they promise, and are always current.
+    ///
+    /// It was so when it was looked at: see [`Way::Physical`] for why that can change by
+    /// itself. A mirror of shared memory ceases to be current when something else is
+    /// mapped at the source. [`refresh`](Self::refresh) makes it current again.
+    ///
+    /// # Errors
+    ///
+    /// [`AliasError::Kernel`] or [`AliasError::Phys`] if it cannot be looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use addrspace::Prot;
+    /// use addrspace::alias::{Guarantee, Mirror, SharedMemory};
+    ///
+    /// let theirs = SharedMemory::new(0x1000)?.map(0, 0x1000, Prot::READ)?;
+    /// let mirror = Mirror::new(&[theirs.span()], Guarantee::Live)?;
+    /// assert!(mirror.is_current()?);
+    /// drop(theirs);
+    /// assert!(!mirror.is_current()?); // it has the pages, and the source does not
+    /// # Ok::<(), addrspace::alias::AliasError>(())
+    /// ```
+    pub fn is_current(&self) -> Result<bool, AliasError> {
+        if let Some(frames) = &self.frames {
+            return frames.are_current(&self.parts);
+        }
+        if self.way != Way::Shared {
+            return Ok(true);
+        }
+        let start = self.memory.span().start();
+        let mut same = true;
+        let looked = self.parts.examine(self.way, |at, region| {
+            let place = start.checked_add(at).zip(region.span.len());
+            let place = place.and_then(|(start, len)| Span::of(start, len));
+            let part = place.unwrap_or_else(|| unreachable!("each part has its place"));
+            let shown = crate::exec::regions(part);
+            let shown = shown.map_err(AliasError::kernel("reading /proc/self/maps"))?;
+            same &= shown.iter().all(|shown| {
+                let skipped = shown.span.start().wrapping_sub(part.start());
+                let offset = region.offset.wrapping_add(skipped);
+                shown.file == region.file && shown.offset == offset
+            });
+            Ok(())
+        });
+        match looked {
+            Ok(()) => Ok(same),
+            Err(AliasError::NotMapped { .. } | AliasError::Unsuited { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     /// Where it is.
@@ -349,17 +427,26 @@ impl Drop for Mirror {
     }
 }
 
+/// What the ways make that need no thread.
+fn eager(way: Way, parts: &Parts, prot: Prot) -> Result<(Mapped, Option<Frames>), AliasError> {
+    match way {
+        Way::Physical => physical::map(parts, prot).map(|(memory, frames)| (memory, Some(frames))),
+        Way::Shared => shown_again(parts, prot).map(|memory| (memory, None)),
+        _ => copied::copy(parts).map(|memory| (memory, None)),
+    }
+}
+
 /// Maps shared memory a second time.
-fn shown_again(parts: &Parts) -> Result<Mapped, AliasError> {
+fn shown_again(parts: &Parts, prot: Prot) -> Result<Mapped, AliasError> {
     let memory = Mapped::anonymous(parts.len, Prot::empty());
     let memory = memory.map_err(AliasError::kernel("mmap"))?;
     let start = memory.span().start();
-    parts.examine(Guarantee::Live, |at, region| {
+    parts.examine(Way::Shared, |at, region| {
         let place = start.checked_add(at).zip(region.span.len());
         let place = place.and_then(|(start, len)| Span::of(start, len));
         let part = place.unwrap_or_else(|| unreachable!("each part has its place"));
         memory.show(part, region.span).map_err(AliasError::kernel("mremap"))?;
-        memory.protect(part, Prot::READ).map_err(AliasError::kernel("mprotect"))
+        memory.protect(part, prot).map_err(AliasError::kernel("mprotect"))
     })?;
     Ok(memory)
 }

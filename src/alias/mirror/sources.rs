@@ -1,7 +1,7 @@
 //! What a mirror shows: ranges of memory that somebody else has.
 
 use super::super::error::{AliasError, Unsuited};
-use super::Guarantee;
+use super::{Guarantee, Way};
 use crate::exec::{self, KernelRegion, system_page};
 use crate::{Prot, Span};
 
@@ -90,12 +90,13 @@ impl Parts {
     /// Looks at all sources, and calls `each` with every part of one that is one mapping
     /// of the kernel's, and where in the mirror it is shown.
     ///
-    /// Refuses what is not mapped, or what `guarantee` cannot be kept for.
+    /// Refuses what is not mapped, or what cannot be shown by `way`.
     pub(super) fn examine(
         &self,
-        guarantee: Guarantee,
+        way: Way,
         mut each: impl FnMut(u64, &KernelRegion) -> Result<(), AliasError>,
     ) -> Result<(), AliasError> {
+        let guarantee = way.guarantee();
         for part in self.iter() {
             let found = exec::regions(part.source);
             let found = found.map_err(AliasError::kernel("reading /proc/self/maps"))?;
@@ -105,7 +106,7 @@ impl Parts {
                     let span = Span::new(gap, region.span.start().saturating_sub(1));
                     return Err(AliasError::NotMapped { span: span.unwrap_or(part.source) });
                 }
-                if let Some(why) = unsuited(guarantee, region) {
+                if let Some(why) = unsuited(way, region) {
                     return Err(AliasError::Unsuited { guarantee, span: region.span, why });
                 }
                 each(part.place_of(region.span.start()), region)?;
@@ -126,13 +127,13 @@ impl Part {
     }
 }
 
-/// Why `guarantee` cannot be kept for `region`, if it cannot.
-fn unsuited(guarantee: Guarantee, region: &KernelRegion) -> Option<Unsuited> {
+/// Why `region` cannot be shown by `way`, if it cannot.
+fn unsuited(way: Way, region: &KernelRegion) -> Option<Unsuited> {
     if !region.prot.contains(Prot::READ) {
         return Some(Unsuited::Unreadable);
     }
-    match guarantee {
-        Guarantee::Live if !region.shared => Some(Unsuited::Private),
+    match way.guarantee() {
+        Guarantee::Live if way == Way::Shared && !region.shared => Some(Unsuited::Private),
         Guarantee::Snapshot if region.shared => Some(Unsuited::Shared),
         Guarantee::Snapshot if !region.file.is_anonymous() => Some(Unsuited::File),
         _ => None,

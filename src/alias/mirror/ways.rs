@@ -2,6 +2,7 @@
 
 use super::super::sys::Errno;
 use super::super::uffd::{self, Reach, Writes, feature};
+use super::physical;
 use core::fmt;
 
 /// What a [`Mirror`](super::Mirror) promises about the bytes that it shows.
@@ -39,7 +40,7 @@ impl Guarantee {
     /// ```
     pub const fn ways(self) -> &'static [Way] {
         match self {
-            Self::Live => &[Way::Shared],
+            Self::Live => &[Way::Shared, Way::Physical],
             Self::Snapshot => &[Way::WriteProtect, Way::CheckedCopy],
             Self::FirstTouch => &[Way::FaultHandler],
         }
@@ -63,6 +64,19 @@ pub enum Way {
     /// The source is shared memory and is mapped a second time (`mremap` with an old
     /// length of zero). [`Guarantee::Live`].
     Shared,
+    /// The frames of the source are mapped through `/dev/mem`, whatever memory it is.
+    /// [`Guarantee::Live`], for as long as the pages stay where they are.
+    ///
+    /// That is seldom allowed: kernels of distributions keep `/dev/mem` from memory that
+    /// they manage (`STRICT_DEVMEM`), and show frames to `CAP_SYS_ADMIN` alone. The
+    /// source is locked, its pages are made to be there for writing, and it is kept out
+    /// of children, until the mirror is dropped; a child that needs it, as it needs its
+    /// heap and stack, does not come far. Nothing keeps the kernel from moving a page all
+    /// the same: compaction and migration between nodes of memory move locked pages, too,
+    /// and a page that a child got before is copied when somebody writes to it
+    /// (copy-on-write). The mirror then shows a frame that is somebody else's.
+    /// [`Mirror::is_current`](super::Mirror::is_current) looks again.
+    Physical,
     /// The source is protected against writes; a page is copied when it is read in the
     /// mirror, or before the first write to it goes on. [`Guarantee::Snapshot`].
     ///
@@ -83,8 +97,8 @@ pub enum Way {
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Shared, Self::WriteProtect, Self::CheckedCopy, Self::FaultHandler];
+    pub const ALL: [Self; 5] =
+        [Self::Shared, Self::Physical, Self::WriteProtect, Self::CheckedCopy, Self::FaultHandler];
 
     /// What a mirror that is made like this promises.
     ///
@@ -98,7 +112,7 @@ impl Way {
     /// ```
     pub const fn guarantee(self) -> Guarantee {
         match self {
-            Self::Shared => Guarantee::Live,
+            Self::Shared | Self::Physical => Guarantee::Live,
             Self::WriteProtect | Self::CheckedCopy => Guarantee::Snapshot,
             Self::FaultHandler => Guarantee::FirstTouch,
         }
@@ -106,8 +120,9 @@ impl Way {
 
     /// Whether this process can go this way on this machine.
     ///
-    /// Nothing is changed: the kernel is asked for its features. What the source is like
-    /// is another matter: that is looked at when a mirror of it is made.
+    /// Nothing is changed: the kernel is asked for its features, and for
+    /// [`Physical`](Self::Physical) the frame of a page of our own is mapped. What the
+    /// source is like is another matter: that is looked at when a mirror of it is made.
     ///
     /// # Errors
     ///
@@ -121,10 +136,11 @@ impl Way {
     /// assert_eq!(Way::Shared.check(), Ok(())); // any Linux, anybody
     /// ```
     pub fn check(self) -> Result<(), Missing> {
-        let (reach, needed) = self.needs();
-        if self == Self::Shared {
-            return Ok(());
-        }
+        let (reach, needed) = match self {
+            Self::Shared => return Ok(()),
+            Self::Physical => return physical::check(),
+            _ => self.needs(),
+        };
         let has = match (uffd::features(reach), reach) {
             (Ok(has), _) => has,
             (Err(errno), Reach::Kernel) if uffd::features(Reach::User).is_ok() => {
@@ -145,7 +161,7 @@ impl Way {
     /// How far a userfaultfd for it has to reach, and the features that it has to have.
     pub(in super::super) const fn needs(self) -> (Reach, u64) {
         match self {
-            Self::Shared | Self::FaultHandler => (Reach::User, 0),
+            Self::Shared | Self::Physical | Self::FaultHandler => (Reach::User, 0),
             Self::WriteProtect => (
                 Reach::Kernel,
                 feature::WRITE_PROTECT
@@ -175,6 +191,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Shared => "mapping shared memory again",
+            Self::Physical => "mapping physical memory",
             Self::WriteProtect => "copying before the source changes",
             Self::CheckedCopy => "copying at once",
             Self::FaultHandler => "copying at the first touch",
@@ -205,6 +222,17 @@ pub enum Missing {
         /// What the kernel answered.
         errno: i32,
     },
+    /// The frames of memory cannot be mapped: there is no `/dev/mem`, it may not be
+    /// opened, or the kernel keeps it from memory that it manages (`EPERM`, by
+    /// `STRICT_DEVMEM`).
+    #[error("/dev/mem does not show memory of processes: {}", std::io::Error::from_raw_os_error(*errno))]
+    Device {
+        /// What the kernel answered.
+        errno: i32,
+    },
+    /// The kernel does not tell this process its frames: that takes `CAP_SYS_ADMIN`.
+    #[error("/proc/self/pagemap does not tell frames; it takes CAP_SYS_ADMIN")]
+    Frames,
     /// The process may not read its own `/proc/self/pagemap`, as after a change of its
     /// user (`PR_SET_DUMPABLE`), or there is none.
     #[error("/proc/self/pagemap cannot be read: {}", std::io::Error::from_raw_os_error(*errno))]
