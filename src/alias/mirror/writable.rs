@@ -13,7 +13,7 @@ impl Mirror {
     ///
     /// Who writes through the mirror changes the source, and has to be allowed to: no
     /// reference may point to what is written, as if it was written by its own address.
-    /// Where frames are mapped ([`Way::Physical`]) it is worse: a page that has moved
+    /// Where frames are mapped ([`Way::Physical`](super::Way::Physical)) it is worse: a page that has moved
     /// leaves its frame to somebody else, the kernel perhaps. For as long as the mirror
     /// lives nothing may be written through it unless the pages are sure to be where they
     /// were, and [`is_current`](Self::is_current) can only say that they were.
