@@ -207,7 +207,7 @@ fn layouts() -> Vec<Layout> {
 }
 
 fn program(sources: &[String], headers: [&Path; 2]) -> String {
-    let mut c = headers.map(|header| format!("#include {header:?}\n")).concat();
+    let mut c = headers.map(|header| format!("#include \"{}\"\n", header.display())).concat();
     let assert = |c: &mut String, what: String| {
         writeln!(c, "_Static_assert({what}, \"{what}\");").unwrap();
     };

@@ -232,8 +232,8 @@ unsafe fn hand_out(
     if out.is_null() {
         return Status::Null;
     }
-    let made = make().and_then(|books| Ok(Addrspace::boxed(books)?));
-    let (handle, status) = match made {
+    let boxed = make().and_then(|books| Ok(Addrspace::boxed(books)?));
+    let (handle, status) = match boxed {
         Ok(space) => (Box::into_raw(space).cast(), Status::Ok),
         Err(failure) => (ptr::null_mut(), failure.status()),
     };

@@ -491,7 +491,7 @@ mod tests {
             let mut map = full.clone();
             map.try_reserve_inserts(edits).unwrap();
             let before = capacities(&map);
-            for edit in 0..edits as u64 {
+            for edit in (0_u64..).take(edits) {
                 // One in the middle of each inner node's children.
                 let at = 4 * (15 * (31 * edit + 15) + 7);
                 map.remove(at + 1..at + 2);
