@@ -3,7 +3,7 @@
 //! `ALIAS_LOAD_MIB` says of how much memory, and `ALIAS_LOAD_TOUCHES` how often each
 //! thread reads a page. Without them it is little.
 
-use crate::support::{Dice, PAGE, Pages, can, get, same_words};
+use crate::support::{Dice, PAGE, Pages, Stop, can, get, same_words};
 use addrspace::alias::{Guarantee, Mirror, SharedMemory, Way};
 use addrspace::{Prot, Span};
 use std::collections::HashMap;
@@ -22,15 +22,6 @@ fn pages() -> u64 {
 
 fn touches() -> u64 {
     asked("ALIAS_LOAD_TOUCHES", 2000)
-}
-
-/// Ends the writer, also when a reader has failed.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Eight threads call `read` with random pages; `write` runs until they are done.

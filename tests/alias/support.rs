@@ -4,6 +4,7 @@ use addrspace::{Prot, Span};
 use std::fs;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
 
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const RW: Prot = Prot::READ.union(Prot::WRITE);
@@ -178,4 +179,13 @@ pub(crate) fn can(way: addrspace::alias::Way) -> bool {
 pub(crate) fn cannot(what: &str) {
     let line = format!("CANNOT RUN HERE, NOT TESTED: {what}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Ends the writer, also when a reader has failed.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
