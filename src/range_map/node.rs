@@ -24,16 +24,23 @@ pub(super) const fn ix(id: u32) -> usize {
 
 /// Counts the elements below `key`; `keys` ascends and has 2^k - 1 slots.
 ///
-/// The steps depend on neither data nor length, so nothing is mispredicted.
+/// The steps depend on neither data nor length, so nothing is mispredicted; they are
+/// written out, because where size counts no compiler unrolls a loop.
 #[inline]
 fn rank<const N: usize>(keys: &[u64; N], key: u64) -> usize {
     let mut below = 0;
-    let mut half = N.div_ceil(2);
-    while half > 0 {
-        let upper = below + half;
-        below = select_unpredictable(keys[upper - 1] < key, upper, below);
-        half /= 2;
-    }
+    let mut step = |half: usize| {
+        if half <= N {
+            let upper = below + half;
+            below = select_unpredictable(keys[upper - 1] < key, upper, below);
+        }
+    };
+    step(32);
+    step(16);
+    step(8);
+    step(4);
+    step(2);
+    step(1);
     below
 }
 
