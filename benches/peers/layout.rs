@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::books::Mapping;
 
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+
 /// All addresses, in pages: 2^36 pages of 4 KiB.
 pub const SPACE: Range<u64> = 0..1 << 36;
 
@@ -29,39 +32,46 @@ impl Dice {
     }
 }
 
-/// Regions of 4 to 16 pages; every second one touches the next, the others are
+/// Mappings of 4 to 16 pages; every second one touches the next, the others are
 /// followed by a gap of 1 to 8 pages. No two neighbours are alike.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    regions: Vec<Range<u64>>,
+    /// In units.
+    mappings: Vec<Range<u64>>,
+    unit: u64,
 }
 
 impl Layout {
-    pub fn new(regions: usize) -> Self {
-        let mut dice = Dice(regions as u64);
+    /// `unit` is 1 for books in pages and [`PAGE`] for books in bytes.
+    pub fn new(mappings: usize, unit: u64) -> Self {
+        let mut dice = Dice(mappings as u64);
         let mut at = 16;
-        let region = |_| {
+        let mapping = |_| {
             let start = at;
             let end = start + 4 + dice.next() % 13;
             at = end + if dice.next().is_multiple_of(2) { 0 } else { 1 + dice.next() % 8 };
-            start..end
+            start * unit..end * unit
         };
-        Self { regions: (0..regions).map(region).collect() }
+        Self { mappings: (0..mappings).map(mapping).collect(), unit }
     }
 
     pub fn len(&self) -> usize {
-        self.regions.len()
+        self.mappings.len()
     }
 
-    pub fn region(&self, at: usize) -> (Range<u64>, Mapping) {
-        (self.regions[at].clone(), mapping(at as u64))
+    pub fn unit(&self) -> u64 {
+        self.unit
+    }
+
+    pub fn mapping(&self, at: usize) -> (Range<u64>, Mapping) {
+        (self.mappings[at].clone(), Mapping::new(at as u64))
     }
 
     pub fn ranges(&self) -> &[Range<u64>] {
-        &self.regions
+        &self.mappings
     }
 
-    /// The numbers of all regions in random order.
+    /// The numbers of all mappings in random order.
     pub fn scattered(&self) -> Vec<usize> {
         let mut all: Vec<usize> = (0..self.len()).collect();
         let mut dice = Dice(1);
@@ -70,8 +80,4 @@ impl Layout {
         }
         all
     }
-}
-
-pub fn mapping(origin: u64) -> Mapping {
-    Mapping { origin, file: 3, prot: 3, flags: 2 }
 }
