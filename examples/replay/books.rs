@@ -119,19 +119,14 @@ impl Books {
     ) -> Result<(), Error> {
         self.unmap(within.start, within.end.saturating_sub(within.start))?;
         for area in areas {
-            let start = area.start.max(within.start);
-            // The start is inside the area, and nothing advances but a file.
-            let offset = Page::of(&area).offset_at(start);
-            self.map_area(&Area { start, end: area.end.min(within.end), offset, ..area })?;
+            self.map_area(&clipped(area, within))?;
         }
         Ok(())
     }
 
-    /// Maps what the kernel has, with the flags that the trace knows.
+    /// Maps what the kernel has.
     pub(crate) fn map_area(&mut self, area: &Area) -> Result<(), Error> {
-        let mapping =
-            mapping(area.prot, area.shared, area.object, area.offset).with_flags(flags_of(area));
-        self.map(area.start, area.end.saturating_sub(area.start), mapping)
+        self.map(area.start, area.end.saturating_sub(area.start), mapping_of(area))
     }
 
     /// The region around `addr`.
@@ -261,6 +256,19 @@ pub(crate) fn mapping(prot: u32, shared: bool, object: Object, offset: u64) -> M
         Object::File(id) => Mapping::file(prot, id, offset),
     };
     if shared { mapping.shared() } else { mapping }
+}
+
+/// The part of a kernel area that is in `within`, where some of it is.
+pub(crate) fn clipped(area: Area, within: Stretch) -> Area {
+    let start = area.start.max(within.start);
+    // The start is inside the area, and nothing advances but a file.
+    let offset = Page::of(&area).offset_at(start);
+    Area { start, end: area.end.min(within.end), offset, ..area }
+}
+
+/// The mapping of a kernel area, with the flags that the trace knows.
+pub(crate) fn mapping_of(area: &Area) -> Mapping {
+    mapping(area.prot, area.shared, area.object, area.offset).with_flags(flags_of(area))
 }
 
 /// The flags that the books keep of a kernel area, where the trace knows them.
