@@ -26,6 +26,9 @@ thread_local! {
     static FAILED: Cell<u64> = const { Cell::new(0) };
     /// Whether to count, and how many there were.
     static COUNTED: Cell<Option<u64>> = const { Cell::new(None) };
+    /// Bytes that this thread has not given back yet, which wrap where another thread
+    /// gives back what this one took.
+    static LIVE: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Failing;
@@ -47,11 +50,13 @@ unsafe impl GlobalAlloc for Failing {
         if Self::fails() {
             return ptr::null_mut();
         }
+        LIVE.set(LIVE.get().wrapping_add(layout.size()));
         // SAFETY: The caller's promises are those that are asked here.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().wrapping_sub(layout.size()));
         // SAFETY: The caller's promises are those that are asked here.
         unsafe { System.dealloc(ptr, layout) }
     }
@@ -60,6 +65,7 @@ unsafe impl GlobalAlloc for Failing {
         if Self::fails() {
             return ptr::null_mut();
         }
+        LIVE.set(LIVE.get().wrapping_add(new_size).wrapping_sub(layout.size()));
         // SAFETY: The caller's promises are those that are asked here.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
@@ -106,6 +112,57 @@ fn ops(regions: u64) -> Vec<Op> {
         remap(0, 40 * PAGE, 40 * PAGE, Target::At(end), true),
         remap(middle, 0, PAGE, Target::At(PAGE), false),
     ]
+}
+
+/// What `make` makes, and the bytes of heap that it takes.
+fn weighed<T>(make: impl FnOnce() -> T) -> (T, usize) {
+    let before = LIVE.get();
+    let result = make();
+    (result, LIVE.get().wrapping_sub(before))
+}
+
+#[test]
+fn an_empty_space_takes_nothing_from_the_heap() {
+    COUNTED.set(Some(0));
+    let mut space: AddrSpace = AddrSpace::whole(PAGE).unwrap();
+    space.mark_original();
+    assert!(space.query(PAGE).is_none());
+    let copies = [space.clone(), space.fork(|_| true)];
+    assert_eq!(COUNTED.take(), Some(0));
+    assert!(copies.iter().all(|copy| *copy == space));
+
+    let ((), bytes) = weighed(|| {
+        let mut space = space_of(40);
+        space.reset();
+        // What it holds by now, if anything, is not given back.
+        std::mem::forget(space);
+    });
+    assert_eq!(bytes, 0, "a reset gives everything back");
+}
+
+/// A space with so many mappings of two pages each, every second one beside the next.
+fn space_of(mappings: u64) -> AddrSpace {
+    let mut space = AddrSpace::new(0, 1 << 40, PAGE).unwrap();
+    for i in 0..mappings {
+        let addr = (2 * i + i / 2) * PAGE;
+        space.map_at(addr, 2 * PAGE, Mapping::file(Prot::READ, 1, i << 40), ignore).unwrap();
+    }
+    assert_eq!(space.regions().len() as u64, mappings);
+    space
+}
+
+#[test]
+fn a_hundred_thousand_spaces_of_16_mappings_fit_in_200_megabytes() {
+    const SPACES: usize = 100_000;
+    // Mapped one by one, and copies: a fork of each.
+    let parent = space_of(16);
+    let makes: [&dyn Fn() -> AddrSpace; 2] = [&|| space_of(16), &|| parent.fork(|_| true)];
+    for make in makes {
+        let (spaces, bytes) = weighed(|| (0..SPACES).map(|_| make()).collect::<Vec<_>>());
+        assert!(bytes <= 200_000_000, "{bytes} bytes");
+        assert!(bytes > SPACES * 16 * 24, "{bytes} bytes: all of it was counted");
+        assert_eq!(spaces.len(), SPACES);
+    }
 }
 
 #[test]
