@@ -98,7 +98,6 @@ impl Table {
     pub fn csv(&self) -> String {
         let mut csv = "table,name,mappings,column,value\n".to_owned();
         let mut line = |table: &str, name: &str, mappings: usize, column: &str, value: f64| {
-            let name = name.replace(',', "");
             writeln!(csv, "{table},{name},{mappings},{column},{value}").expect("strings grow");
         };
         for row in &self.rows {
@@ -133,20 +132,20 @@ impl Table {
     }
 
     fn head(f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
-        write!(f, "\n{title:<22} {:>8}", "mappings")?;
+        write!(f, "\n{title:<24} {:>8}", "mappings")?;
         NAMES.iter().try_for_each(|name| write!(f, " {name:>10}"))?;
         writeln!(f)
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>, title: &str, unit: Unit) -> fmt::Result {
-        write!(f, "\n{title:<22} {:>8} {:>10} {:>10}", "", "", "")?;
+        write!(f, "\n{title:<24} {:>8} {:>10} {:>10}", "", "", "")?;
         writeln!(f, " {:>10} {:>10} {:>10}  RangeMap / .. {:>16} AddrSpace / ..", "", "", "", "")?;
-        write!(f, "{:<22} {:>8}", "", "mappings")?;
+        write!(f, "{:<24} {:>8}", "", "mappings")?;
         NAMES.iter().try_for_each(|name| write!(f, " {name:>10}"))?;
         RATIOS.iter().try_for_each(|(_, other)| write!(f, " {:>10}", NAMES[*other]))?;
         writeln!(f)?;
         for row in self.of(unit) {
-            write!(f, "{:<22} {:>8}", row.name, row.mappings)?;
+            write!(f, "{:<24} {:>8}", row.name, row.mappings)?;
             (0..COUNT).try_for_each(|who| write!(f, " {:>10.1}", row.median(who)))?;
             RATIOS.iter().try_for_each(|&pair| write!(f, " {:>10.4}", row.ratio(pair)))?;
             writeln!(f)?;
@@ -162,7 +161,7 @@ impl fmt::Display for Table {
         if let Some((_, most, _)) = growths.first() {
             Self::head(f, &format!("times what {GROWS_FROM} take"))?;
             for (name, _, grown) in &growths {
-                write!(f, "{name:<22} {most:>8}")?;
+                write!(f, "{name:<24} {most:>8}")?;
                 grown.iter().try_for_each(|times| write!(f, " {times:>10.1}"))?;
                 writeln!(f)?;
             }

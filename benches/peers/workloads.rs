@@ -63,20 +63,20 @@ impl Bench {
         let script = scripts::finds(layout, &mut dice, 8192);
         add("find", books.race(round, &Find(&script)));
         let script = scripts::spots(layout, &mut dice, 4096);
-        add("unmap, map again", books.race(round, &UnmapAndMap(&script)));
+        add("unmap and map", books.race(round, &UnmapAndMap(&script)));
         let script = books.run(0, &WriteMoves { layout, seed: dice.next(), count: 4096 });
-        add("unmap, map anywhere", books.race(round, &UnmapAndMapAny::new(mappings, &script)));
+        add("unmap and map anywhere", books.race(round, &UnmapAndMapAny::new(mappings, &script)));
         let script = scripts::insides(layout, &mut dice, 4096);
-        add("protect, and back", books.race(round, &ProtectAndBack(&script)));
+        add("protect and back", books.race(round, &ProtectAndBack(&script)));
         let (copies, script) = scripts::runs_in_copies(layout, &mut dice);
         add("overwrite 8", books.race(round, &OverwriteInCopies(copies, script)));
         let script = scripts::runs(layout, &mut dice, 1024);
-        add("overwrite 8, restore", books.race(round, &OverwriteAndRestore(&script)));
+        add("overwrite 8 and restore", books.race(round, &OverwriteAndRestore(&script)));
         // What takes time for each mapping is timed less often where there are many.
         if mappings <= 4096 || round.is_multiple_of(5) {
-            add("iterate, each", books.race(round, &Iterate { mappings }));
-            add("clone and drop, each", books.race(round, &Copy { mappings }));
-            add("unmap the rest, each", marked.race(round, &UnmapNonOriginal { mappings }));
+            add("iterate (each)", books.race(round, &Iterate { mappings }));
+            add("clone and drop (each)", books.race(round, &Copy { mappings }));
+            add("unmap the rest (each)", marked.race(round, &UnmapNonOriginal { mappings }));
             // All hold what the layout says, and so the same.
             let contents = books.each(round, &Check);
             assert_eq!(contents, [contents[0]; COUNT], "the contents differ");
