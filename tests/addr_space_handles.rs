@@ -65,7 +65,7 @@ proptest! {
         ops in prop::collection::vec(numbers(), 0..40),
     ) {
         // `step` compares the number of clones after the last update.
-        let mut pair = Pair::<Handle>::new(Numbers(space.into_iter()).model());
+        let mut pair: Pair<Handle> = Numbers(space.into_iter()).pair();
         for op in ops {
             let mut numbers = Numbers(op.into_iter());
             let refusal = numbers.refusal();
@@ -228,7 +228,7 @@ fn blow(pair: &mut Pair<Handle>, op: &Op, fuse: u64, made: Option<u64>) -> bool 
         effects.iter().skip(heard.get()).for_each(|effect| pair.model.apply(effect, None));
     }
     if matches!(op, Op::MarkOriginal) && !blown {
-        pair.model.pages.iter_mut().flatten().for_each(|page| page.original = true);
+        pair.model.mark_original();
     }
     pair.model.compare(&pair.space);
     blown

@@ -13,10 +13,12 @@
 )]
 
 mod exec_model;
+#[path = "exec_model/generate.rs"]
+mod generate;
 
 use addrspace::{Error, ExecError, MapFlags, Prot, Reservation, Span, Update};
-use exec_model::generate::{PAGES, op};
-use exec_model::{Kind, Mem, Op, PAGE, Target, Where, World};
+use exec_model::{Kind, Mem, Op, PAGE, PAGES, Target, Where, World};
+use generate::op;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::collections::HashMap;

@@ -9,10 +9,12 @@
 )]
 
 mod exec_model;
+#[path = "exec_model/generate.rs"]
+mod generate;
 
 use addrspace::Prot;
-use exec_model::generate::{PAGES, op};
-use exec_model::{Mem, Op, Target, Where, World};
+use exec_model::{Mem, Op, PAGES, Target, Where, World};
+use generate::op;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;

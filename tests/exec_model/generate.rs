@@ -1,11 +1,8 @@
-//! Random operations, sensible ones mostly.
+//! Random operations, sensible ones mostly, as proptest makes them.
 
-use super::{FILE_PAGES, Kind, Mem, Op, Target, Where};
+use super::exec_model::{FILE_PAGES, Kind, Mem, Op, PAGES, Target, Where};
 use addrspace::{MapFlags, Prot};
 use proptest::prelude::*;
-
-/// The pages of the reservation that the operations are for.
-pub const PAGES: u64 = 40;
 
 fn prot() -> impl Strategy<Value = Prot> {
     let rw = Prot::READ | Prot::WRITE;
@@ -88,7 +85,7 @@ fn remap() -> impl Strategy<Value = Op> {
     )
 }
 
-pub fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (place(), 1_u64..10, mem()).prop_map(|(place, pages, mem)| Op::Map { place, pages, mem }),
         4 => range().prop_map(|(page, pages)| Op::Unmap { page, pages }),

@@ -17,7 +17,6 @@
     reason = "a model for tests, of a few dozen pages"
 )]
 
-pub mod generate;
 mod memory;
 mod ops;
 
@@ -34,6 +33,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// The pages of the reservation that random operations are for.
+pub const PAGES: u64 = 40;
 /// The pages of each test file.
 pub const FILE_PAGES: u64 = 64;
 

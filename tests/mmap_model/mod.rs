@@ -6,6 +6,8 @@
     reason = "shared by tests and fuzz targets; not each calls all of it"
 )]
 
+pub mod capi;
+
 use addrspace::capi::mmap_c::MMapInfo;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

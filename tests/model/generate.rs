@@ -1,6 +1,6 @@
 //! Operations out of numbers, as a fuzzer or proptest brings them.
 
-use super::{Model, Op, Place, Policy, Refusal, Target};
+use super::{File, Model, Op, Pair, Place, Policy, Refusal, Target};
 use addrspace::{Backing, Gaps, MapFlags, Mapping, Prot};
 
 /// A source of numbers, which gives zeroes when it is at its end.
@@ -12,7 +12,7 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
     }
 
     /// A number below `n`.
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.raw() % n
     }
 
@@ -25,13 +25,29 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
         (0..4).fold(0, |bits, _| bits << 16 | self.raw())
     }
 
-    /// Mostly the start of a page of the space, or of one beside it.
+    /// Mostly the start of a page of the space, or of one beside it; also its last byte,
+    /// what lies outside, and any number at all.
     pub fn addr(&mut self, model: &Model) -> u64 {
         let page = self.below(model.pages.len() as u64 + 2) as usize;
         let addr = model.addr(page);
-        let addr = if self.one_in(30) { addr.wrapping_sub(2 * model.page) } else { addr };
+        let addr = match self.below(40) {
+            0..=36 => addr,
+            37 => addr.wrapping_sub(2 * model.page),
+            38 => addr.wrapping_sub(1),
+            _ => return self.anything(),
+        };
         let odd = u64::from(self.one_in(20));
         (addr as u64).wrapping_add(odd)
+    }
+
+    /// 64 bits, or few of them.
+    fn anything(&mut self) -> u64 {
+        let bits = self.bits();
+        match self.below(3) {
+            0 => bits,
+            1 => bits & bits.wrapping_neg(),
+            _ => (bits & bits.wrapping_neg()).wrapping_neg(),
+        }
     }
 
     /// Mostly a few pages.
@@ -39,7 +55,17 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
         let pages = match self.below(8) {
             0..=4 => 1 + self.below(4),
             5 | 6 => 1 + self.below(model.pages.len() as u64 + 2),
-            _ => return [0, 1, u64::MAX, u64::MAX / 2][self.below(4) as usize],
+            _ => match self.below(6) {
+                4 => return self.anything(),
+                // To the end of the space, or of all addresses, from one of its pages.
+                5 => {
+                    let page = self.below(model.pages.len() as u64 + 1) as usize;
+                    let end = if self.one_in(2) { 0 } else { model.addr(model.pages.len()) };
+                    let len = end.wrapping_sub(model.addr(page)) as u64;
+                    return len.wrapping_add(self.below(3)).wrapping_sub(1);
+                }
+                nth => return [0, 1, u64::MAX, u64::MAX / 2][nth as usize],
+            },
         };
         let len = u64::try_from(model.page * u128::from(pages)).unwrap_or(u64::MAX);
         len - u64::from(self.one_in(4) && len > 1)
@@ -143,9 +169,42 @@ impl<I: Iterator<Item = u16>> Numbers<I> {
 
     /// One operation in four is refused somewhere.
     pub fn refusal(&mut self) -> Option<Refusal> {
-        let made = if self.one_in(3) { None } else { Some(self.below(8)) };
-        let refusal = Refusal { at: self.below(3) as usize, made, panics: self.one_in(2) };
+        let refusal = self.some_refusal();
         self.one_in(4).then_some(refusal)
+    }
+
+    pub fn some_refusal(&mut self) -> Refusal {
+        let made = if self.one_in(3) { None } else { Some(self.below(8)) };
+        Refusal { at: self.below(3) as usize, made, panics: self.one_in(2) }
+    }
+
+    /// Both sides of an empty space; or of a larger one in which so much is mapped that
+    /// the books are a tree of several nodes.
+    pub fn pair<F: File>(&mut self) -> Pair<F> {
+        if !self.one_in(8) {
+            return Pair::new(self.model());
+        }
+        let mut model = Model::new(0x10000, 0x1000, 160);
+        if self.one_in(3) {
+            model.gaps = Gaps::Owned;
+        }
+        let mut pair = Pair::new(model);
+        let (stride, most) = (1 + self.below(2), self.below(161));
+        let (marked, saved) = (self.below(161), self.below(161));
+        for page in 0..most {
+            let prot = Prot::from_bits_retain((page * page % 7 % 3) as u32);
+            if page % stride == 0 {
+                pair.map_page(page as usize, prot);
+            }
+            if page == marked {
+                pair.mark_original();
+            }
+            if page == saved {
+                pair.save();
+            }
+        }
+        pair.model.compare(&pair.space);
+        pair
     }
 
     /// An empty space of one of many kinds.

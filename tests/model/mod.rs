@@ -373,6 +373,10 @@ impl Model {
         }
     }
 
+    pub fn mark_original(&mut self) {
+        self.pages.iter_mut().flatten().for_each(|page| page.original = true);
+    }
+
     /// Compares the space with the array, by every way of looking.
     pub fn compare<F: File>(&self, space: &AddrSpace<F>) {
         space.check();

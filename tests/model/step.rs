@@ -1,7 +1,9 @@
 //! One operation on both sides, with a handler that may refuse.
 
-use super::{Effect, File, Model, Op, Refusal, Target, event, mapping};
-use addrspace::{AddrSpace, Limits, OpError, Remap, Update};
+use super::{Effect, File, Model, Op, Page, Refusal, Target, event, mapping};
+use addrspace::{
+    AddrSpace, Backing, Limits, MapFlags, Mapping, OpError, Prot, Remap, Update, ignore,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Both sides, and what they remember for `Restore`.
@@ -16,14 +18,12 @@ impl<F: File> Pair<F> {
     /// What an operation does to the model that no host hears of.
     fn follow(&mut self, op: &Op) {
         match op {
-            Op::MarkOriginal => {
-                self.model.pages.iter_mut().flatten().for_each(|page| page.original = true);
-            }
+            Op::MarkOriginal => self.model.mark_original(),
             Op::Reset => self.model.pages.fill(None),
             Op::Limit { pages, regions } => {
                 (self.model.page_limit, self.model.region_limit) = (*pages, *regions);
             }
-            Op::Snapshot => self.saved = (self.space.clone(), self.model.clone()),
+            Op::Snapshot => self.save(),
             _ => {}
         }
     }
@@ -31,6 +31,24 @@ impl<F: File> Pair<F> {
     pub fn new(model: Model) -> Self {
         let space = model.space();
         Self { saved: (space.clone(), model.clone()), space, model }
+    }
+
+    /// Maps a page of both, which were not limited.
+    pub fn map_page(&mut self, page: usize, prot: Prot) {
+        let addr = self.model.addr(page) as u64;
+        self.space.map_at(addr, 1, Mapping::anonymous(prot), ignore).unwrap();
+        let (flags, backing) = (MapFlags::empty(), Backing::Anonymous);
+        self.model.pages[page] = Some(Page { prot, flags, backing, original: false });
+    }
+
+    pub fn mark_original(&mut self) {
+        self.space.mark_original();
+        self.model.mark_original();
+    }
+
+    /// Remembers both for `Restore`.
+    pub fn save(&mut self) {
+        self.saved = (self.space.clone(), self.model.clone());
     }
 }
 
