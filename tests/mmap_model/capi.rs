@@ -1,6 +1,11 @@
 //! The functions for C behind the words of the model, and both in step.
 
-#![allow(unsafe_code, reason = "calls what C calls")]
+#![allow(
+    unsafe_code,
+    clippy::as_conversions,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "calls what C calls, all of it with the same handle"
+)]
 
 use super::{Answer, Mmap, Model, Op, Run, Tell};
 use addrspace::capi::mmap_c::{
