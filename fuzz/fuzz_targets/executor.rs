@@ -7,22 +7,79 @@
 mod exec_model;
 #[path = "../support/forked.rs"]
 mod forked;
+#[path = "../support/refusing.rs"]
+mod refusing;
 
 use addrspace::{MapFlags, Prot};
 use arbitrary::{Result, Unstructured};
-use exec_model::{FILE_PAGES, Kind, Mem, Op, PAGES, Target, Where, World};
+use exec_model::{FILE_PAGES, Kind, Mem, Op, PAGE, PAGES, Target, Where, World};
 use libfuzzer_sys::fuzz_target;
+use refusing::{Refused, refuse};
+
+/// Enough for anything to happen; more would take long.
+const MOST: usize = 60;
 
 fuzz_target!(|data: &[u8]| {
     forked::forked(|| {
         let mut bytes = Unstructured::new(data);
         let mut world = World::new(PAGES);
-        while let Ok(op) = op(&mut bytes) {
-            let _ = world.step(&op);
+        let refused = bytes.ratio(1_u8, 2).and_then(|some| {
+            let refused = refused(&world, &mut bytes)?;
+            Ok(some.then_some((bytes.int_in_range(1..=20)?, refused)))
+        });
+        let refused = refused.unwrap_or(None);
+        let mut refuses = false;
+        for nth in 0..MOST {
+            let Ok(op) = op(&mut bytes) else { break };
+            if let Some((from, refused)) = &refused
+                && *from == nth
+            {
+                refuses = refuse(refused);
+            }
+            if refuses {
+                step_refused(&mut world, &op);
+            } else {
+                let _ = world.step(&op);
+            }
         }
-        world.check();
     });
 });
+
+/// An operation of which any call may be refused: books, listener, kernel and contents
+/// agree all the same.
+fn step_refused(world: &mut World, op: &Op) {
+    let op = world.aim(op);
+    if let Op::Discard { .. } | Op::Restore = op {
+        // What is dropped of the contents, and which marks are set, is not said.
+        return;
+    }
+    let _ = world.run(&op);
+    world.check_model();
+    for difference in world.exec.verify().expect("the kernel's list can be read") {
+        // Holes that could not be reserved again are the one difference there may be.
+        assert!(difference.books.is_none() && difference.kernel.is_none(), "{op:?}: {difference}");
+    }
+    world.exec.space().check();
+    world.check_words();
+    world.shadow = world.exec.space().clone();
+}
+
+/// A call that the kernel is to refuse for some of the pages.
+fn refused(world: &World, bytes: &mut Unstructured<'_>) -> Result<Refused> {
+    let (call, nth) = *bytes.choose(&[
+        (libc::SYS_mmap, 0),
+        (libc::SYS_mprotect, 0),
+        (libc::SYS_mremap, 0),
+        (libc::SYS_mremap, 4),
+        (libc::SYS_madvise, 0),
+        (libc::SYS_mlock, 0),
+        (libc::SYS_munlock, 0),
+    ])?;
+    let errno = *bytes.choose(&[libc::ENOMEM, libc::EAGAIN, libc::EPERM, libc::EINVAL])?;
+    let (page, pages) = range(bytes)?;
+    let start = world.start() + page * PAGE;
+    Ok(Refused { call, nth, addrs: start..start + pages * PAGE, errno })
+}
 
 /// An operation; none when the bytes are used up.
 fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {

@@ -11,45 +11,55 @@ use range_model::trio::TestValue;
 use range_model::{TestKey, Trio, Weights, Window};
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[window, nodes, weights], bytes)) = data.split_first_chunk() else { return };
-    match window % 8 {
-        0 => play::<u8, u8>(nodes, weights, bytes, &Window::lowest(255)),
-        1 => play::<u64, u8>(nodes, weights, bytes, &Window::lowest(48)),
-        2 => play::<u64, u8>(nodes, weights, bytes, &Window::highest(48)),
-        3 => play::<u64, u8>(nodes, weights, bytes, &Window::spread(300)),
-        4 => play::<i64, u8>(nodes, weights, bytes, &Window::around_zero(48)),
-        5 => play::<i64, u8>(nodes, weights, bytes, &Window::spread(300)),
-        6 => play::<u64, String>(nodes, weights, bytes, &Window::lowest(32)),
-        _ => {
-            play::<u64, Dummy>(nodes, weights, bytes, &Window::lowest(32));
-            assert_eq!(dummy::live(), 0, "every value is dropped once");
-        }
-    }
-});
-
-fn play<K: TestKey, V: TestValue>(nodes: u8, weights: u8, bytes: &[u8], window: &Window<K>) {
+    let Some((&[kind, window, weights], bytes)) = data.split_first_chunk() else { return };
     let weights = match weights % 4 {
         0 | 1 => Weights::EVEN,
         2 => Weights::GROW,
         _ => Weights::CHURN,
     };
-    // What is leaked on purpose is none of the leaks to look for.
-    let weights = Weights { rough: size_of::<V>() == 1, ..weights };
-    match nodes % 4 {
-        0 => play_at::<K, V, 3, 3, 3>(weights, bytes, window),
-        1 => play_at::<K, V, 7, 3, 3>(weights, bytes, window),
-        2 => play_at::<K, V, 7, 7, 7>(weights, bytes, window),
-        _ => play_at::<K, V, 31, 15, 31>(weights, bytes, window),
+    let play = Play { weights, bytes };
+    let window_of_u64 = || match window % 3 {
+        0 => Window::lowest(48),
+        1 => Window::highest(48),
+        _ => Window::spread(300),
+    };
+    match kind % 10 {
+        0 => play.at::<u64, u8, 3, 3, 3>(&window_of_u64()),
+        1 => play.at::<u64, u8, 7, 3, 3>(&window_of_u64()),
+        2 => play.at::<u64, u8, 7, 7, 7>(&window_of_u64()),
+        3 => play.at::<u64, u8, 31, 15, 31>(&window_of_u64()),
+        4 => play.at::<u64, u8, 31, 15, 31>(&Window::lowest(2000)),
+        5 => play.at::<u8, u8, 3, 3, 3>(&Window::lowest(255)),
+        6 => play.at::<i64, u8, 7, 3, 3>(&Window::around_zero(48)),
+        7 => play.at::<i64, u8, 7, 3, 3>(&Window::spread(300)),
+        // What is leaked on purpose is none of the leaks to look for.
+        8 => play.gently().at::<u64, String, 3, 3, 3>(&Window::lowest(40)),
+        _ => {
+            play.gently().at::<u64, Dummy, 7, 3, 3>(&Window::lowest(40));
+            assert_eq!(dummy::live(), 0, "every value is dropped once");
+        }
     }
+});
+
+struct Play<'a> {
+    weights: Weights,
+    bytes: &'a [u8],
 }
 
-fn play_at<K: TestKey, V: TestValue, const S: usize, const L: usize, const I: usize>(
-    weights: Weights,
-    bytes: &[u8],
-    window: &Window<K>,
-) {
-    let mut trio = Trio::<K, V, S, L, I>::new(window.clone());
-    for op in weights.ops_of_bytes(window.cells(), bytes) {
-        trio.step(&op);
+impl Play<'_> {
+    fn gently(self) -> Self {
+        Self { weights: Weights { rough: false, ..self.weights }, ..self }
+    }
+
+    fn at<K: TestKey, V: TestValue, const S: usize, const L: usize, const I: usize>(
+        &self,
+        window: &Window<K>,
+    ) {
+        let mut trio =
+            Trio::<K, V, S, L, I>::new(window.clone()).comparing_every(1 + window.cells() / 100);
+        for op in self.weights.ops_of_bytes(window.cells(), self.bytes) {
+            trio.step(&op);
+        }
+        trio.compare();
     }
 }
