@@ -29,6 +29,9 @@ fn calls(bytes: &mut Unstructured<'_>) -> Result<()> {
     let place = *bytes.choose(&PLACES)?;
     // A call, then what its callbacks do, and so on.
     let (mut calls, mut reactions) = (Vec::new(), Vec::new());
+    if bytes.ratio(1_u8, 4)? {
+        calls = comb(place, bytes)?;
+    }
     while !bytes.is_empty() {
         if bytes.ratio(1_u8, 2)? {
             calls.push(op(place, bytes)?);
@@ -39,6 +42,19 @@ fn calls(bytes: &mut Unstructured<'_>) -> Result<()> {
     }
     play(place, &calls, &reactions);
     Ok(())
+}
+
+/// As many entries as there can be, so that the books are a tree of several nodes.
+fn comb(place: Place, bytes: &mut Unstructured<'_>) -> Result<Vec<Op>> {
+    let stride = bytes.int_in_range(1..=2)?;
+    let pages = (0..place.len / place.page).step_by(stride);
+    let map = |page: usize| {
+        let prot = [1, 2, 3][page % 3];
+        let info = MMapInfo { prot, flags: 0, fd: -1, offset: 0, original: false };
+        let addr = place.first().wrapping_add(page * place.page);
+        Op::At { addr, len: place.page, info, told: false }
+    };
+    Ok(pages.map(map).collect())
 }
 
 fn op(place: Place, bytes: &mut Unstructured<'_>) -> Result<Op> {

@@ -17,7 +17,7 @@
 )]
 
 use super::model::generate::Numbers;
-use super::model::{self, Op, Place, Policy, Refusal, Target, run};
+use super::model::{self, Op, Pair, Place, Policy, Refusal, Target, run};
 use addrspace::capi::addrspace_h::*;
 use addrspace::capi::status::Status;
 use addrspace::capi::structs::*;
@@ -359,15 +359,30 @@ fn compare_ways(c: &Handle, to: &Handle, rust: &AddrSpace, target: &AddrSpace) {
     assert_eq!(equal, rust == target);
 }
 
+/// Maps in C what there is in Rust.
+fn furnish(c: &Handle, rust: &AddrSpace) {
+    let (marked, others): (Vec<_>, Vec<_>) = rust.regions().partition(|region| region.original);
+    marked.iter().for_each(|region| map(c, region));
+    assert_eq!(unsafe { addrspace_mark_original(c.0) }, Status::Ok);
+    others.iter().for_each(|region| map(c, region));
+    compare_books(c, rust);
+}
+
+fn map(c: &Handle, region: &Region<'_>) {
+    let mapping = mapping(&region.mapping());
+    let (start, len) = (region.start(), region.len().unwrap());
+    let answer = unsafe { addrspace_map_at(c.0, start, len, &raw const mapping, None, null_mut()) };
+    assert_eq!(answer, Status::Ok);
+}
+
 /// Does on both sides what the numbers say, those of the space and those of each call, and
 /// compares after each.
 pub fn play<I: Iterator<Item = u16>>(
     space: &mut Numbers<I>,
     calls: impl IntoIterator<Item = Numbers<I>>,
 ) {
-    let model = space.model();
+    let Pair { model, space: mut rust, .. } = space.pair::<u32>();
     let page = u64::try_from(model.page).unwrap();
-    let mut rust: AddrSpace = model.space();
     let c = match rust.span() {
         Some(span) if span.len().is_none() => {
             let mut space = null_mut();
@@ -380,6 +395,7 @@ pub fn play<I: Iterator<Item = u16>>(
     };
     let owned = u32::from(model.gaps == addrspace::Gaps::Owned);
     assert_eq!(unsafe { addrspace_set_gaps(c.0, owned) }, Status::Ok);
+    furnish(&c, &rust);
     let (mut rust_saved, mut c_saved) = (rust.clone(), c.copy());
     for mut numbers in calls {
         let refusal = numbers.refusal();
