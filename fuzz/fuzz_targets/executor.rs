@@ -133,6 +133,8 @@ fn flag(bytes: &mut Unstructured<'_>) -> Result<MapFlags> {
     let unknown = MapFlags::from_bits_retain(1 << 31);
     let all = [
         MapFlags::LOCKED,
+        MapFlags::LOCKED,
+        MapFlags::LOCKED,
         MapFlags::DONT_FORK,
         MapFlags::DONT_DUMP,
         MapFlags::WIPE_ON_FORK,
@@ -150,7 +152,7 @@ fn mem(bytes: &mut Unstructured<'_>) -> Result<Mem> {
         _ => Kind::Anonymous,
     };
     let shared = bytes.arbitrary()?;
-    let flags = if bytes.ratio(1_u8, 7)? { flag(bytes)? } else { MapFlags::empty() };
+    let flags = if bytes.ratio(1_u8, 4)? { flag(bytes)? } else { MapFlags::empty() };
     let options: u8 = bytes.arbitrary()?;
     Ok(Mem { prot, kind, shared, flags, populate: options & 7 == 7, huge: options >> 4 == 15 })
 }
@@ -176,15 +178,18 @@ fn inset(bytes: &mut Unstructured<'_>) -> Result<u64> {
 }
 
 fn remap(bytes: &mut Unstructured<'_>) -> Result<Op> {
-    let target = match bytes.int_in_range(0..=4)? {
-        0 | 1 => Target::InPlace,
+    let page = bytes.int_in_range(0..=PAGES - 1)?;
+    let new = bytes.int_in_range(1..=7)?;
+    // What stays is as long as what goes, and cannot stay where it goes.
+    let keep_source = bytes.ratio(1_u8, 4)?;
+    let same = keep_source || bytes.ratio(1_u8, 3)?;
+    let old = if same { new } else { bytes.int_in_range(0..=5)? };
+    let target = match bytes.int_in_range(0..=5)? {
+        0 | 1 if !keep_source => Target::InPlace,
         2 => Target::Anywhere,
         _ => Target::At(bytes.int_in_range(0..=PAGES - 1)?),
     };
-    let page = bytes.int_in_range(0..=PAGES - 1)?;
-    let new = bytes.int_in_range(0..=7)?;
-    let old = if bytes.arbitrary()? { new } else { bytes.int_in_range(0..=5)? };
-    Ok(Op::Remap { page, old, new, target, keep_source: bytes.ratio(1_u8, 5)? })
+    Ok(Op::Remap { page, old, new, target, keep_source })
 }
 
 /// Numbers that a hostile guest might pass.
