@@ -8,12 +8,15 @@ mod hostile_model;
 mod model;
 #[path = "../support/numbers.rs"]
 mod numbers;
+#[path = "../support/tell.rs"]
+mod tell;
 
 use arbitrary::Unstructured;
 use hostile_model::GEOMETRIES;
 use libfuzzer_sys::fuzz_target;
 use model::{Pair, step};
 use numbers::records;
+use tell::tell;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&kind, bytes)) = data.split_first() else { return };
@@ -29,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let mut pair: Pair<u32> = space.pair();
     for mut record in records {
         let op = record.op(&pair.model);
+        tell(format_args!("{}{op:x?}", pair.space.picture()));
         step(&mut pair, &op, None);
     }
 });

@@ -4,12 +4,15 @@
 
 #[path = "../../tests/mmap_model/mod.rs"]
 mod mmap_model;
+#[path = "../support/tell.rs"]
+mod tell;
 
 use addrspace::capi::mmap_c::MMapInfo;
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mmap_model::Op;
 use mmap_model::capi::{Place, play};
+use tell::tell;
 
 const PLACES: [Place; 6] = [
     Place { start: 0x10000, len: 24 * 0x1000, page: 0x1000 },
@@ -40,6 +43,7 @@ fn calls(bytes: &mut Unstructured<'_>) -> Result<()> {
             reactions.push((0..count).map(|_| op(place, bytes)).collect::<Result<_>>()?);
         }
     }
+    tell(format_args!("{place:x?}\n{calls:#x?}\n{reactions:#x?}"));
     play(place, &calls, &reactions);
     Ok(())
 }

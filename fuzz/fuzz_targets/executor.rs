@@ -9,12 +9,15 @@ mod exec_model;
 mod forked;
 #[path = "../support/refusing.rs"]
 mod refusing;
+#[path = "../support/tell.rs"]
+mod tell;
 
 use addrspace::{MapFlags, Prot};
 use arbitrary::{Result, Unstructured};
 use exec_model::{FILE_PAGES, Kind, Mem, Op, PAGE, PAGES, Target, Where, World};
 use libfuzzer_sys::fuzz_target;
 use refusing::{Refused, refuse};
+use tell::tell;
 
 /// Enough for anything to happen; more would take long.
 const MOST: usize = 60;
@@ -31,10 +34,12 @@ fuzz_target!(|data: &[u8]| {
         let mut refuses = false;
         for nth in 0..MOST {
             let Ok(op) = op(&mut bytes) else { break };
+            tell(format_args!("{op:?}"));
             if let Some((from, refused)) = &refused
                 && *from == nth
             {
                 refuses = refuse(refused);
+                tell(format_args!("refused from here on: {refused:x?}, {refuses}"));
             }
             if refuses {
                 step_refused(&mut world, &op);
