@@ -9,7 +9,6 @@
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::multiple_unsafe_ops_per_block,
-    clippy::option_option,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::undocumented_unsafe_blocks,

@@ -362,9 +362,13 @@ fn compare_ways(c: &Handle, to: &Handle, rust: &AddrSpace, target: &AddrSpace) {
 /// Maps in C what there is in Rust.
 fn furnish(c: &Handle, rust: &AddrSpace) {
     let (marked, others): (Vec<_>, Vec<_>) = rust.regions().partition(|region| region.original);
-    marked.iter().for_each(|region| map(c, region));
+    for region in &marked {
+        map(c, region);
+    }
     assert_eq!(unsafe { addrspace_mark_original(c.0) }, Status::Ok);
-    others.iter().for_each(|region| map(c, region));
+    for region in &others {
+        map(c, region);
+    }
     compare_books(c, rust);
 }
 
