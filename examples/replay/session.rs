@@ -29,7 +29,8 @@ pub(crate) struct Findings {
     pub(crate) calls: u64,
     /// Calls after which books and kernel were compared.
     pub(crate) compared: u64,
-    /// Comparisons after a call that found a difference.
+    /// Calls after which a comparison found a difference, or which the library
+    /// refused and the kernel did not, compared or not.
     pub(crate) mismatches: u64,
     /// Copies of a space, and how many were equal.
     pub(crate) forks: Tally,

@@ -341,6 +341,9 @@ fn what_the_library_refuses_and_the_kernel_did_is_a_mismatch() {
     let found = findings("E 2 10 1 munmap 5001 1000 = 0\n");
     assert_eq!(found.mismatches, 1);
     assert!(found.details[0].refusal.is_some());
+    // Also after a call that is not compared.
+    let found = findings("e 2 10 1 munmap 5001 1000 = 0\n");
+    assert_eq!((found.mismatches, found.compared), (1, 0));
 }
 
 #[test]
