@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::arena::Node;
 use super::node::{Inner, Leaf, NIL};
-use super::tree::Tree;
+use super::pending::Pending;
+use super::tree::{Path, Tree};
 
 impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
     /// How full leaves are packed: a range that is cut in three still fits.
@@ -34,7 +35,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     ///
     /// Needs no memory if the tree had as many leaves before.
     pub(super) fn finish(&mut self) {
-        self.lift();
+        // What was pending is nothing that the new nodes do not know.
+        (self.path, self.pending) = (Path::NOWHERE, Pending::NOTHING);
         self.pack();
         self.len = 0;
         let mut leaf = self.first_leaf;
@@ -209,6 +211,8 @@ impl<V: Clone, const SMALL: usize, const LEAF: usize, const INNER: usize>
     fn shape_like(&mut self, other: &Self) {
         (self.root, self.height, self.len) = (other.root, other.height, other.len);
         (self.first_leaf, self.last_leaf) = (other.first_leaf, other.last_leaf);
+        self.path.clone_from(&other.path);
+        self.pending = other.pending;
     }
 }
 

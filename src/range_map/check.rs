@@ -1,6 +1,7 @@
 //! The invariants of the tree, checked one by one.
 
 use super::node::{Inner, Leaf, NIL, Summary, UNUSED};
+use super::pending::Pending;
 use super::tree::{Path, Tree};
 
 /// What a walk over the tree has come by so far.
@@ -45,15 +46,24 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
         }
         let ranges = seen.ranges;
         assert!(self.len == ranges, "invariant 10: {ranges} ranges counted as {}", self.len);
-        if self.height > 0 && self.path.leaf != NIL {
-            let mut path = Path::NOWHERE;
-            self.descend(self.leaves[self.path.leaf].starts[0] + 1, &mut path);
-            assert!(path.leaf == self.path.leaf && path.limit == self.path.limit, "invariant 12");
-            for level in 1..=self.height {
-                assert!(path.at(level) == self.path.at(level), "invariant 12 at level {level}");
-            }
-            self.check_peak();
+        if self.path.leaf == NIL {
+            assert!(self.pending == Pending::NOTHING, "invariant 14: without a finger");
+        } else {
+            self.check_finger();
         }
+    }
+
+    fn check_finger(&self) {
+        let finger = &self.path;
+        let leaf = &self.leaves[finger.leaf];
+        let mut path = Path::NOWHERE;
+        self.descend(leaf.starts[0] + 1, &mut path);
+        assert!(path.leaf == finger.leaf && path.limit == finger.limit, "invariant 12");
+        for level in 1..=self.height {
+            assert!(path.at(level) == finger.at(level), "invariant 12 at level {level}");
+        }
+        let before = if leaf.prev == NIL { 0 } else { self.leaves[leaf.prev].last_end() };
+        assert!(before <= finger.low && finger.low <= leaf.starts[0], "invariant 12: low");
     }
 
     fn check_node<'a>(
@@ -93,6 +103,10 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
                 child.first == node.firsts[slot] && child.last == node.lasts[slot],
                 "invariant 7"
             );
+            if level == 1 && node.child[slot] == self.path.leaf && self.pending != Pending::NOTHING {
+                self.check_pending(node.gaps[slot], node.lead(slot));
+                continue;
+            }
             let gap = child.gap.max(node.lead(slot));
             assert!(
                 node.gaps[slot] == gap,

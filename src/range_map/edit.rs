@@ -412,7 +412,6 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let node = &mut self.inners[parent];
         (node.lasts[slot], node.firsts[slot + 1]) = (end, start);
         self.path.limit = start;
-        self.peak.forget();
         self.len -= 1;
         if small {
             self.seek(start + 1);

@@ -19,7 +19,7 @@ mod edit;
 mod iter;
 mod key;
 mod node;
-mod peak;
+mod pending;
 mod search;
 mod shape;
 mod shelf;

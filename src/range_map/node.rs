@@ -67,10 +67,12 @@ pub(super) struct Edit {
     pub(super) closed: u64,
     /// Whether it is known to be the only one.
     pub(super) only: bool,
+    /// Whether the first start and the last end of the leaf are known to be the same.
+    pub(super) inside: bool,
 }
 
 impl Edit {
-    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0, only: false };
+    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0, only: false, inside: false };
 }
 
 /// The slots of a leaf whose ranges overlap a range of keys; if none does, both
@@ -261,7 +263,8 @@ impl<V, const N: usize> Leaf<V, N> {
     fn remove(&mut self, at: usize) -> Edit {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
         self.close(at);
-        Edit { grew: -1, opened: self.gap_before(at), closed, only: false }
+        let inside = at > 0 && at < self.len;
+        Edit { grew: -1, opened: self.gap_before(at), closed, only: false, inside }
     }
 
     /// Takes the first range out and answers its end and value.
@@ -540,7 +543,7 @@ impl<V, const N: usize> Leaf<V, N> {
             let tail = replace(&mut self.ends[from], start);
             self.open(to);
             self.set(to, end, tail, val);
-            return Ok(Edit { grew: 1, opened: end - start, ..Edit::NOTHING });
+            return Ok(Edit { grew: 1, opened: end - start, inside: true, ..Edit::NOTHING });
         }
         from += usize::from(trim_left);
         to -= usize::from(trim_right);
@@ -560,7 +563,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.close_many(from, to);
         }
         let grew = -to.wrapping_sub(from).cast_signed();
-        Ok(Edit { grew, opened: self.gap_before(from), closed, only: false })
+        Ok(Edit { grew, opened: self.gap_before(from), closed, ..Edit::NOTHING })
     }
 
     /// Puts `val` on `start..end`, which lies in the gap before slot `at`, and joins
@@ -579,7 +582,8 @@ impl<V, const N: usize> Leaf<V, N> {
         let len = self.live();
         let joins_left = at > 0 && self.ends[at - 1] == start && self.vals[at - 1] == *val;
         let joins_right = at < len && self.starts[at] == end && self.vals[at] == *val;
-        let mut edit = Edit { closed: self.gap_before(at), only: true, ..Edit::NOTHING };
+        let inside = at > 0 && at < len;
+        let mut edit = Edit { closed: self.gap_before(at), only: true, inside, ..Edit::NOTHING };
         if joins_left && joins_right {
             self.ends[at - 1] = self.ends[at];
             doomed[0] = self.vals[at].take();
@@ -725,7 +729,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         let opened = self.gap_before(first).max(self.gap_before(first + added));
         let grew = added.wrapping_sub(replaced).cast_signed();
-        Ok(Edit { grew, opened, closed, only: false })
+        Ok(Edit { grew, opened, closed, ..Edit::NOTHING })
     }
 }
 

@@ -69,7 +69,13 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if low >= high || high - low < len || len == 0 {
             return None;
         }
-        let (start, end) = self.next_gap_from(len, low);
+        let (mut start, mut end) = self.next_gap_from(len, low);
+        if self.pending.opened >= len
+            && let Some(gap) = self.first_gap_at_finger(len, low)
+            && gap.0 < start
+        {
+            (start, end) = gap;
+        }
         let end = end.min(high);
         (start <= end && end - start >= len).then_some((start, end))
     }
@@ -134,12 +140,37 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.first_gap_under(len, level - 1, node.child[at])
     }
 
+    /// The first gap inside of the finger's leaf of at least `len` keys at or above
+    /// `low`, and clipped to that.
+    fn first_gap_at_finger(&self, len: u64, low: u64) -> Option<(u64, u64)> {
+        let leaf = &self.leaves[self.path.leaf];
+        (1..leaf.live())
+            .map(|at| (leaf.ends[at - 1].max(low), leaf.starts[at]))
+            .find(|gap| gap.1.saturating_sub(gap.0) >= len)
+    }
+
+    /// The last gap inside of the finger's leaf of at least `len` keys below `high`,
+    /// and clipped to that.
+    fn last_gap_at_finger(&self, len: u64, high: u64) -> Option<(u64, u64)> {
+        let leaf = &self.leaves[self.path.leaf];
+        (1..leaf.live())
+            .rev()
+            .map(|at| (leaf.ends[at - 1], leaf.starts[at].min(high)))
+            .find(|gap| gap.1.saturating_sub(gap.0) >= len)
+    }
+
     /// The last gap, clipped to `low..high`, of at least `len` keys.
     pub(super) fn prev_gap(&self, len: u64, low: u64, high: u64) -> Option<(u64, u64)> {
         if low >= high || high - low < len || len == 0 {
             return None;
         }
-        let (start, end) = self.prev_gap_from(len, high);
+        let (mut start, mut end) = self.prev_gap_from(len, high);
+        if self.pending.opened >= len
+            && let Some(gap) = self.last_gap_at_finger(len, high)
+            && gap.1 > end
+        {
+            (start, end) = gap;
+        }
         let start = start.max(low);
         (start <= end && end - start >= len).then_some((start, end))
     }

@@ -25,7 +25,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             return self.grow_first_level();
         }
         self.seek(key);
-        let path = core::mem::replace(&mut self.path, Path::NOWHERE);
+        let path = self.lift();
         if !self.spill(&path, key) {
             // All at once: where there is no memory, nothing is half done.
             self.leaves.reserve(1);
@@ -205,7 +205,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[cold]
     #[inline(never)]
     pub(super) fn mend_leaf(&mut self) {
-        let mut path = core::mem::replace(&mut self.path, Path::NOWHERE);
+        let mut path = self.lift();
         let (parent, slot) = path.at(1);
         let was_empty = self.leaves[path.leaf].len == 0;
         let left = if slot + 1 < self.inners[parent].live() { slot } else { slot - 1 };

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::arena::Arena;
 use super::node::{Edit, Inner, Leaf, NIL, Summary, UNUSED};
-use super::peak::Peak;
+use super::pending::Pending;
 use super::shelf::lookup;
 
 /// More levels than 2^32 leaves can need, as every node has two children.
@@ -31,10 +31,11 @@ pub(super) const MAX_HEIGHT: usize = 32;
 // 10. `len` counts the ranges; every node of an arena is in the tree or free.
 // 11. While `height` is not 0 the small leaf is allocated and empty, so that
 //     the way back to it needs no memory.
-// 12. The finger, when it is set, is a path that a descent would take.
+// 12. The finger, when it is set, is a path of the tree. All ranges before its leaf end
+//     at or before `low`, and those of its leaf start there or behind.
 // 13. The slots of a leaf have their values in different places.
-// 14. The peak, when there is one, is a gap in the finger's leaf and the largest on
-//     its levels; what it says of the others there is right.
+// 14. What is pending is a gap inside of the finger's leaf, of which the slots of the
+//     finger's path, against 8, may not know.
 pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: usize> {
     /// Holds at most one leaf. Nothing is allocated for an empty tree.
     pub(super) small: Vec<Leaf<V, SMALL>>,
@@ -46,7 +47,7 @@ pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: us
     pub(super) first_leaf: u32,
     pub(super) last_leaf: u32,
     pub(super) path: Path,
-    pub(super) peak: Peak,
+    pub(super) pending: Pending,
 }
 
 /// The way from the root to a leaf; kept as a finger to the last edited one.
@@ -54,6 +55,9 @@ pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: us
 pub(super) struct Path {
     /// The leaf at the bottom, or `NIL`: the path leads nowhere.
     pub(super) leaf: u32,
+    /// Where the leaf started when the path was found; 0 for the first one. Although it
+    /// may start later now, what begins behind that goes into it.
+    pub(super) low: u64,
     /// Where the next leaf starts; `UNUSED` behind the last one.
     pub(super) limit: u64,
     /// The inner nodes, from level 1, the parents of leaves, up to the root.
@@ -64,7 +68,7 @@ pub(super) struct Path {
 
 impl Path {
     pub(super) const NOWHERE: Self =
-        Path { leaf: NIL, limit: 0, nodes: [NIL; MAX_HEIGHT], slots: [0; MAX_HEIGHT] };
+        Path { leaf: NIL, low: UNUSED, limit: 0, nodes: [NIL; MAX_HEIGHT], slots: [0; MAX_HEIGHT] };
 
     /// The inner node at `level`, counted from 1, and the slot taken there.
     #[inline]
@@ -132,7 +136,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             first_leaf: NIL,
             last_leaf: NIL,
             path: Path::NOWHERE,
-            peak: Peak::NONE,
+            pending: Pending::NOTHING,
         }
     }
 
@@ -167,7 +171,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.height == 0 {
             return (NIL, self.small.first().map_or(0, |leaf| leaf.rank(key)));
         }
-        let leaf = if self.finger_holds(key) { self.path.leaf } else { self.leaf_of(key) };
+        let leaf = if self.descent_ends_at_finger(key) { self.path.leaf } else { self.leaf_of(key) };
         (leaf, self.leaves[leaf].rank(key))
     }
 
@@ -181,12 +185,11 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         around(&self.leaves[self.leaf_of(below)], key, below)
     }
 
-    /// Whether a descent for `key` would end where the finger points.
+    /// Whether an edit at `key` can go to the leaf where the finger points. A descent
+    /// may end in the leaf before it, if no range of this one starts below `key`.
     #[inline]
     pub(super) fn finger_holds(&self, key: u64) -> bool {
-        key <= self.path.limit
-            && self.path.leaf != NIL
-            && self.leaves[self.path.leaf].starts[0] < key
+        self.path.low < key && key <= self.path.limit
     }
 
     /// The path to the leaf with the last range that starts below `key`; below
@@ -195,11 +198,17 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         descend(&self.inners, (self.root, self.height), key, path);
     }
 
-    /// Points the finger at the leaf with the last range that starts below
-    /// `key`, and tells where the next leaf starts.
+    /// Whether a descent for `key` would end where the finger points.
+    #[inline]
+    fn descent_ends_at_finger(&self, key: u64) -> bool {
+        self.finger_holds(key) && self.leaves[self.path.leaf].starts[0] < key
+    }
+
+    /// Points the finger at a leaf where an edit at `key` can go, and tells where the
+    /// next leaf starts.
     ///
-    /// What an edit at `key` touches lies in that leaf, a left neighbour to
-    /// join included, but for what lies at or behind the limit.
+    /// What the edit touches lies in that leaf, a left neighbour to join included, but
+    /// for what lies at or behind the limit.
     #[inline]
     pub(super) fn seek(&mut self, key: u64) -> u64 {
         if self.height == 0 {
@@ -213,13 +222,14 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     #[inline(never)]
     fn move_finger(&mut self, key: u64) {
-        self.peak.forget();
+        self.flush();
         descend(&self.inners, (self.root, self.height), key, &mut self.path);
     }
 
-    /// Forgets the finger, which every change of the shape must.
-    pub(super) fn lift(&mut self) {
-        self.path.leaf = NIL;
+    /// Takes the finger away, which every change of the shape must.
+    pub(super) fn lift(&mut self) -> Path {
+        self.flush();
+        core::mem::replace(&mut self.path, Path::NOWHERE)
     }
 
     // Knowing: what the inner nodes hold about those below them.
@@ -251,31 +261,16 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
     }
 
-    /// Tells the nodes above the finger's leaf what an edit of it changed.
-    ///
-    /// Bounds stay exact at little cost: a slot looks below only where its
-    /// largest gap may be the one that was closed.
-    #[inline]
-    pub(super) fn propagate(&mut self, edit: Edit) {
-        let Edit { opened, closed, .. } = edit;
+    /// Tells the nodes above the finger's leaf about an edit of it that may have
+    /// changed its edges.
+    #[inline(never)]
+    fn tell_edges(&mut self, Edit { mut opened, mut closed, .. }: Edit) {
+        self.flush();
         let leaf = &self.leaves[self.path.leaf];
-        let (first, last) = (leaf.starts[0], leaf.last_end());
-        let (id, slot) = self.path.at(1);
-        let node = &self.inners[id];
-        let gap = node.gaps[slot];
-        if node.firsts[slot] != first || node.lasts[slot] != last {
-            self.peak.forget();
-            self.propagate_up(first, last, opened, closed);
-        } else if opened > gap {
-            self.raise(opened, closed);
-        } else if closed >= gap && closed > opened {
-            self.lower(opened, gap, edit.only);
-        } else {
-            self.peak.forget();
+        if leaf.len == 0 {
+            return;
         }
-    }
-
-    fn propagate_up(&mut self, mut first: u64, mut last: u64, mut opened: u64, mut closed: u64) {
+        let (mut first, mut last) = (leaf.starts[0], leaf.last_end());
         for level in 1..=self.height {
             let (id, slot) = self.path.at(level);
             let node = &mut self.inners[id];
@@ -337,8 +332,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// tree is whole afterwards: what was displaced can be dropped.
     #[inline]
     pub(super) fn settle(&mut self, edit: Edit) {
-        if self.height > 0 && self.leaves[self.path.leaf].len > 0 {
-            self.propagate(edit);
+        if self.height > 0 {
+            if edit.inside {
+                self.note(edit);
+            } else {
+                self.tell_edges(edit);
+            }
         }
         self.resize(edit.grew);
     }
@@ -371,8 +370,11 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             self.leaves.try_reserve(leaves)?;
             return self.inners.try_reserve(if leaves <= INNER { 1 } else { 2 + 2 * slack });
         }
-        let mut limit = self.seek(start);
-        let mut leaf = self.path.leaf;
+        // As the edit will, should it have to split the leaf and look again.
+        if !self.descent_ends_at_finger(start) {
+            self.move_finger(start);
+        }
+        let Path { mut leaf, mut limit, .. } = self.path;
         let mut inners = None;
         loop {
             if self.leaves[leaf].len + Leaf::<V, LEAF>::SLACK > LEAF {
@@ -456,18 +458,20 @@ fn descend<const N: usize>(
     path: &mut Path,
 ) {
     let mut id = root;
-    let mut limit = UNUSED;
+    let (mut low, mut limit) = (0, UNUSED);
     for level in (1..=height).rev() {
         let node = &inners[id];
         let slot = node.slot(key);
         path.put(level, id, slot);
+        if slot > 0 {
+            low = node.firsts[slot];
+        }
         if slot + 1 < node.live() {
             limit = node.firsts[slot + 1];
         }
         id = node.child[slot];
     }
-    path.leaf = id;
-    path.limit = limit;
+    (path.leaf, path.low, path.limit) = (id, low, limit);
 }
 
 #[cfg(test)]
