@@ -58,12 +58,11 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
         let leaf = &self.leaves[finger.leaf];
         let mut path = Path::NOWHERE;
         self.descend(leaf.starts[0] + 1, &mut path);
-        assert!(path.leaf == finger.leaf && path.limit == finger.limit, "invariant 12");
+        assert!(path.leaf == finger.leaf, "invariant 12");
+        assert!((path.before, path.limit) == (finger.before, finger.limit), "invariant 12: edges");
         for level in 1..=self.height {
             assert!(path.at(level) == finger.at(level), "invariant 12 at level {level}");
         }
-        let before = if leaf.prev == NIL { 0 } else { self.leaves[leaf.prev].last_end() };
-        assert!(before <= finger.low && finger.low <= leaf.starts[0], "invariant 12: low");
     }
 
     fn check_node<'a>(
@@ -103,11 +102,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
                 child.first == node.firsts[slot] && child.last == node.lasts[slot],
                 "invariant 7"
             );
-            if level == 1 && node.child[slot] == self.path.leaf && self.pending != Pending::NOTHING {
-                self.check_pending(node.gaps[slot], node.lead(slot));
-                continue;
-            }
-            let gap = child.gap.max(node.lead(slot));
+            let gap = self.expected((level, id, slot), child.gap);
             assert!(
                 node.gaps[slot] == gap,
                 "invariant 8: {} is not {gap} in slot {slot}",

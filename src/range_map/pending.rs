@@ -1,120 +1,206 @@
-//! What the nodes above the finger's leaf have not been told yet.
+//! What an edit tells the nodes above its leaf, and when.
 //!
-//! What is unmapped is often mapped again at once. So a gap that grew inside of a leaf
-//! is noted here, and told to the nodes above when something else happens. If it is
-//! closed before that, they never hear of it: this saves a third of the instructions of
-//! such a pair, most of what exact bounds cost.
+//! What is unmapped is often mapped again at once. So a gap that grew at the finger is
+//! noted here, and told to the nodes above when something else happens. If it is closed
+//! before that, they never hear of it: this saves a third of the instructions of such a
+//! pair, most of what exact bounds cost.
 
-use super::node::Edit;
-use super::tree::Tree;
+use super::node::{Edit, NIL, UNUSED};
+use super::tree::{Path, Tree};
 
-/// Gaps inside of the finger's leaf of up to `closed` became gaps of up to `opened`,
-/// which is more. Until it is told, what the slots of the finger's path know holds for
-/// what was before.
+/// Gaps of up to `inside` between ranges of the finger's leaf and one of `beside` at an
+/// edge of it became one of `opened`, which is more. Until that is told, the nodes above
+/// know what was so before.
 ///
-/// So what they know can be too little, and a search has to look into the finger's leaf
-/// as well. It is never so much that a search looks there in vain: what is closed is
-/// part of what is opened.
+/// So they can know too little, and a search has to look around the finger's leaf as
+/// well. They never know so much that a search finds nothing: what is closed is part of
+/// what is opened.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Pending {
+    place: Place,
     /// 0 if there is nothing to tell.
     pub(super) opened: u64,
-    closed: u64,
+    inside: u64,
+    beside: u64,
+}
+
+/// Where a gap lies, seen from the finger's leaf.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Before,
+    Inside,
+    After,
 }
 
 impl Pending {
-    pub(super) const NOTHING: Self = Pending { opened: 0, closed: 0 };
+    pub(super) const NOTHING: Self =
+        Pending { place: Place::Inside, opened: 0, inside: 0, beside: 0 };
 }
 
 impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
-    /// Takes into account what an edit did to the gaps inside of the finger's leaf.
+    /// Takes an edit into account that left the edges of the finger's leaf in place.
     #[inline]
-    pub(super) fn note(&mut self, edit: Edit) {
-        let Edit { opened, closed, .. } = edit;
-        if opened == closed {
+    pub(super) fn note_inside(&mut self, edit: Edit) {
+        let Edit { opened, closed, only, .. } = edit;
+        let place = Place::Inside;
+        if only && self.pending == (Pending { place, opened: closed, inside: opened, beside: 0 }) {
+            self.pending = Pending::NOTHING;
+        } else if opened > closed && self.pending == Pending::NOTHING {
+            self.pending = Pending { place, opened, inside: closed, beside: 0 };
+        } else {
+            self.flush();
+            self.tell(place, opened, closed);
+        }
+    }
+
+    /// Takes an edit into account that may have moved the edges of the finger's leaf.
+    #[inline(never)]
+    pub(super) fn note_edges(&mut self, edit: Edit) {
+        let leaf = &self.leaves[self.path.leaf];
+        if leaf.len == 0 {
+            // What is known of it goes with it.
+            self.pending = Pending::NOTHING;
             return;
         }
-        if self.pending == (Pending { opened: closed, closed: opened }) && edit.only {
-            self.pending = Pending::NOTHING;
-        } else if self.pending == Pending::NOTHING && opened > closed {
-            self.pending = Pending { opened, closed };
-        } else {
-            self.tell(edit);
+        let (first, last, is_first) = (leaf.starts[0], leaf.last_end(), leaf.prev == NIL);
+        let (id, slot) = self.path.at(1);
+        let (old_first, old_last) = (self.inners[id].firsts[slot], self.inners[id].lasts[slot]);
+        if (first, last) == (old_first, old_last) {
+            return self.note_inside(edit);
         }
+        self.set_edges(first, last);
+        let Path { before, limit, .. } = self.path;
+        let lead = if is_first { (0, 0) } else { (old_first - before, first - before) };
+        let trail = if limit == UNUSED { (0, 0) } else { (limit - old_last, limit - last) };
+        if first == old_first || last == old_last {
+            let (place, (old, new)) =
+                if last == old_last { (Place::Before, lead) } else { (Place::After, trail) };
+            let Edit { opened, closed, only, .. } = edit;
+            let undone = Pending { place, opened: old, inside: opened, beside: new };
+            if self.pending == undone && closed == 0 && only {
+                self.pending = Pending::NOTHING;
+                return;
+            }
+            if self.pending == Pending::NOTHING && opened == 0 && new > old.max(closed) {
+                self.pending = Pending { place, opened: new, inside: closed, beside: old };
+                return;
+            }
+        }
+        self.flush();
+        self.tell(Place::Inside, edit.opened, edit.closed);
+        self.tell(Place::Before, lead.1, lead.0);
+        self.tell(Place::After, trail.1, trail.0);
     }
 
     /// Tells the nodes above the finger's leaf what is pending.
     #[inline]
     pub(super) fn flush(&mut self) {
         if self.pending != Pending::NOTHING {
-            let gap = core::mem::replace(&mut self.pending, Pending::NOTHING).opened;
-            self.raise(gap);
+            self.tell_pending();
         }
     }
 
-    /// Lets the slots of the finger's path know a gap that was opened.
     #[inline(never)]
-    fn raise(&mut self, gap: u64) {
+    fn tell_pending(&mut self) {
+        let Pending { place, opened, inside, beside } =
+            core::mem::replace(&mut self.pending, Pending::NOTHING);
+        if place != Place::Inside {
+            self.tell(Place::Inside, 0, inside);
+        }
+        self.tell(place, opened, beside);
+    }
+
+    /// Tells the nodes above the finger's leaf where it begins and ends.
+    fn set_edges(&mut self, first: u64, last: u64) {
+        let (mut is_first, mut is_last) = (true, true);
         for level in 1..=self.height {
             let (id, slot) = self.path.at(level);
-            let known = &mut self.inners[id].gaps[slot];
-            if *known >= gap {
+            let node = &mut self.inners[id];
+            if is_first {
+                node.firsts[slot] = first;
+            }
+            if is_last {
+                node.lasts[slot] = last;
+            }
+            is_first &= slot == 0;
+            is_last &= slot + 1 == node.live();
+            if !is_first && !is_last {
                 return;
             }
-            *known = gap;
         }
     }
 
-    /// Tells the nodes above the finger's leaf about an edit and what was pending.
+    /// Tells those above the finger's leaf that know of the gaps at `place` of what was
+    /// opened and closed there, each at the most.
+    ///
+    /// What they know stays exact at little cost: a slot looks below only where its
+    /// largest gap may be one that was closed.
     #[inline(never)]
-    fn tell(&mut self, Edit { opened, closed, only, .. }: Edit) {
-        let pending = self.pending;
-        if only && closed == pending.opened {
-            // They never heard of what is gone again. (And what is put into the middle of
-            // a gap makes two of it, of which one could not be pending alone.)
-            self.pending = Pending::NOTHING;
-            if opened > pending.closed { self.raise(opened) } else { self.lower(pending.closed) }
-        } else {
-            self.flush();
-            if opened > closed {
-                self.pending = Pending { opened, closed };
-            } else {
-                self.lower(closed);
-            }
+    fn tell(&mut self, place: Place, mut opened: u64, mut closed: u64) {
+        if opened == closed {
+            return;
         }
-    }
-
-    /// Lets the slots of the finger's path know the largest gap again, after one of
-    /// `closed` gave way to smaller ones. A slot looks below only where its largest gap
-    /// may be the one that is gone.
-    fn lower(&mut self, closed: u64) {
-        for level in 1..=self.height {
+        let Some((lowest, mut at)) = self.knows_of(place) else { return };
+        for level in lowest..=self.height {
             let (id, slot) = self.path.at(level);
+            if level > lowest {
+                at = slot;
+            }
             let node = &self.inners[id];
-            if node.gaps[slot] > closed {
+            let known = node.gaps[at];
+            if opened < known {
+                if closed < known {
+                    return;
+                }
+                opened = self.max_gap(level - 1, node.child[at]).max(node.lead(at));
+            }
+            if opened == known {
                 return;
             }
-            let left = self.max_gap(level - 1, node.child[slot]).max(node.lead(slot));
-            if left == node.gaps[slot] {
-                return;
-            }
-            self.inners[id].gaps[slot] = left;
+            self.inners[id].gaps[at] = opened;
+            closed = known;
         }
     }
 
-    /// Panics if invariant 14 does not hold; `known` is what the slot of the finger's
-    /// leaf knows, and `lead` the gap before the leaf.
-    pub(super) fn check_pending(&self, known: u64, lead: u64) {
-        let Pending { opened, closed } = self.pending;
-        assert!(opened > closed, "invariant 14: nothing grew");
-        let leaf = &self.leaves[self.path.leaf];
-        let at = (1..leaf.live()).find(|&at| leaf.gap_before(at) == opened);
-        let at = at.expect("invariant 14: what was opened is a gap of the finger's leaf");
-        let others = leaf.gaps_before(0, at - 1).max(leaf.gaps_before(at + 1, leaf.live()));
-        let others = others.max(lead);
-        assert!(
-            others == known || (others < known && known <= closed),
-            "invariant 14: {known} is known of {others}"
-        );
+    /// The lowest level, and the slot there, that knows of the gaps at a place. Further
+    /// up the slots of the finger's path do.
+    fn knows_of(&self, place: Place) -> Option<(usize, usize)> {
+        (1..=self.height).find_map(|level| {
+            let (id, slot) = self.path.at(level);
+            match place {
+                Place::Before => (slot > 0).then_some((level, slot)),
+                Place::Inside => Some((level, slot)),
+                Place::After => (slot + 1 < self.inners[id].live()).then_some((level, slot + 1)),
+            }
+        })
+    }
+
+    /// What slot `at` of inner node `id` at `level` ought to know, if `below` is known
+    /// there; panics if what is pending is not so (invariant 14).
+    pub(super) fn expected(&self, (level, id, at): (usize, u32, usize), below: u64) -> u64 {
+        let Pending { place, opened, inside, beside } = self.pending;
+        let node = &self.inners[id];
+        let (mut below, mut lead) = (below, node.lead(at));
+        if opened == 0 {
+            return below.max(lead);
+        }
+        assert!(opened > inside.max(beside), "invariant 14: nothing grew");
+        if level == 1 && node.child[at] == self.path.leaf {
+            if place == Place::Inside {
+                let leaf = &self.leaves[self.path.leaf];
+                let gap = (1..leaf.live()).find(|&at| leaf.gap_before(at) == opened);
+                let gap = gap.expect("invariant 14: what was opened is inside of the leaf");
+                below = leaf.gaps_before(0, gap - 1).max(leaf.gaps_before(gap + 1, leaf.live()));
+            }
+            below = below.max(inside);
+        }
+        if place != Place::Inside
+            && id == self.path.at(level).0
+            && self.knows_of(place) == Some((level, at))
+        {
+            assert!(lead == opened, "invariant 14: what was opened is beside the leaf");
+            lead = beside;
+        }
+        below.max(lead)
     }
 }

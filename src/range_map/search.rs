@@ -1,7 +1,7 @@
 //! Searches for gaps. They go down only where a gap that is large enough lies,
 //! so each visits at most two paths of the tree.
 
-use super::tree::{Path, Tree};
+use super::tree::{Path, Tree, View};
 
 /// Which starts are wanted: those that are `phase` modulo `align`.
 #[derive(Clone, Copy)]
@@ -71,7 +71,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
         let (mut start, mut end) = self.next_gap_from(len, low);
         if self.pending.opened >= len
-            && let Some(gap) = self.first_gap_at_finger(len, low)
+            && let Some(gap) = (self.gaps_at_finger())
+                .map(|gap| (gap.0.max(low), gap.1))
+                .find(|gap| gap.1.saturating_sub(gap.0) >= len)
             && gap.0 < start
         {
             (start, end) = gap;
@@ -140,23 +142,14 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.first_gap_under(len, level - 1, node.child[at])
     }
 
-    /// The first gap inside of the finger's leaf of at least `len` keys at or above
-    /// `low`, and clipped to that.
-    fn first_gap_at_finger(&self, len: u64, low: u64) -> Option<(u64, u64)> {
-        let leaf = &self.leaves[self.path.leaf];
-        (1..leaf.live())
-            .map(|at| (leaf.ends[at - 1].max(low), leaf.starts[at]))
-            .find(|gap| gap.1.saturating_sub(gap.0) >= len)
-    }
-
-    /// The last gap inside of the finger's leaf of at least `len` keys below `high`,
-    /// and clipped to that.
-    fn last_gap_at_finger(&self, len: u64, high: u64) -> Option<(u64, u64)> {
-        let leaf = &self.leaves[self.path.leaf];
-        (1..leaf.live())
-            .rev()
-            .map(|at| (leaf.ends[at - 1], leaf.starts[at].min(high)))
-            .find(|gap| gap.1.saturating_sub(gap.0) >= len)
+    /// The gaps in and around the finger's leaf, ascending.
+    fn gaps_at_finger(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
+        let Path { leaf, before, limit, .. } = self.path;
+        let View { starts, ends, .. } = self.view(leaf);
+        (0..=starts.len()).map(move |at| {
+            let from = at.checked_sub(1).map_or(before, |below| ends[below]);
+            (from, starts.get(at).copied().unwrap_or(limit))
+        })
     }
 
     /// The last gap, clipped to `low..high`, of at least `len` keys.
@@ -166,7 +159,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
         let (mut start, mut end) = self.prev_gap_from(len, high);
         if self.pending.opened >= len
-            && let Some(gap) = self.last_gap_at_finger(len, high)
+            && let Some(gap) = (self.gaps_at_finger())
+                .map(|gap| (gap.0, gap.1.min(high)))
+                .rfind(|gap| gap.1.saturating_sub(gap.0) >= len)
             && gap.1 > end
         {
             (start, end) = gap;

@@ -31,11 +31,10 @@ pub(super) const MAX_HEIGHT: usize = 32;
 // 10. `len` counts the ranges; every node of an arena is in the tree or free.
 // 11. While `height` is not 0 the small leaf is allocated and empty, so that
 //     the way back to it needs no memory.
-// 12. The finger, when it is set, is a path of the tree. All ranges before its leaf end
-//     at or before `low`, and those of its leaf start there or behind.
+// 12. The finger, when it is set, is a path that a descent would take.
 // 13. The slots of a leaf have their values in different places.
-// 14. What is pending is a gap inside of the finger's leaf, of which the slots of the
-//     finger's path, against 8, may not know.
+// 14. What is pending is a gap at the finger; if there is one, 8 holds for what was so
+//     before it was opened.
 pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: usize> {
     /// Holds at most one leaf. Nothing is allocated for an empty tree.
     pub(super) small: Vec<Leaf<V, SMALL>>,
@@ -55,42 +54,39 @@ pub(super) struct Tree<V, const SMALL: usize, const LEAF: usize, const INNER: us
 pub(super) struct Path {
     /// The leaf at the bottom, or `NIL`: the path leads nowhere.
     pub(super) leaf: u32,
-    /// Where the leaf started when the path was found; 0 for the first one. Although it
-    /// may start later now, what begins behind that goes into it.
-    pub(super) low: u64,
+    /// Where the ranges before the leaf end; 0 if there are none.
+    pub(super) before: u64,
     /// Where the next leaf starts; `UNUSED` behind the last one.
     pub(super) limit: u64,
-    /// The inner nodes, from level 1, the parents of leaves, up to the root.
-    pub(super) nodes: [u32; MAX_HEIGHT],
-    /// The slots through which the path goes down from them.
-    pub(super) slots: [u8; MAX_HEIGHT],
+    /// The inner nodes, from level 1, the parents of leaves, up to the root, and the
+    /// slots through which the path goes down from them.
+    steps: [(u32, u8); MAX_HEIGHT],
 }
 
 impl Path {
     pub(super) const NOWHERE: Self =
-        Path { leaf: NIL, low: UNUSED, limit: 0, nodes: [NIL; MAX_HEIGHT], slots: [0; MAX_HEIGHT] };
+        Path { leaf: NIL, before: UNUSED, limit: 0, steps: [(NIL, 0); MAX_HEIGHT] };
 
     /// The inner node at `level`, counted from 1, and the slot taken there.
     #[inline]
     pub(super) fn at(&self, level: usize) -> (u32, usize) {
-        (self.nodes[level - 1], usize::from(self.slots[level - 1]))
+        let (node, slot) = self.steps[level - 1];
+        (node, usize::from(slot))
     }
 
-    #[inline]
-    pub(super) fn put(&mut self, level: usize, node: u32, slot: usize) {
-        self.nodes[level - 1] = node;
-        self.set_slot(level, slot);
-    }
-
-    #[inline]
-    #[allow(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        reason = "a node has at most 63 slots"
-    )]
     pub(super) fn set_slot(&mut self, level: usize, slot: usize) {
-        self.slots[level - 1] = slot as u8;
+        self.steps[level - 1].1 = narrow(slot);
     }
+}
+
+#[inline]
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "a node has at most 63 slots"
+)]
+const fn narrow(slot: usize) -> u8 {
+    slot as u8
 }
 
 /// The live part of a leaf of either kind.
@@ -189,7 +185,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// may end in the leaf before it, if no range of this one starts below `key`.
     #[inline]
     pub(super) fn finger_holds(&self, key: u64) -> bool {
-        self.path.low < key && key <= self.path.limit
+        self.path.before < key && key <= self.path.limit
     }
 
     /// The path to the leaf with the last range that starts below `key`; below
@@ -261,83 +257,12 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
     }
 
-    /// Tells the nodes above the finger's leaf about an edit of it that may have
-    /// changed its edges.
-    #[inline(never)]
-    fn tell_edges(&mut self, Edit { mut opened, mut closed, .. }: Edit) {
-        self.flush();
-        let leaf = &self.leaves[self.path.leaf];
-        if leaf.len == 0 {
-            return;
-        }
-        let (mut first, mut last) = (leaf.starts[0], leaf.last_end());
-        for level in 1..=self.height {
-            let (id, slot) = self.path.at(level);
-            let node = &mut self.inners[id];
-            let old_last = node.lasts[slot];
-            if node.firsts[slot] != first {
-                closed = closed.max(node.lead(slot));
-                node.firsts[slot] = first;
-                opened = opened.max(node.lead(slot));
-            }
-            node.lasts[slot] = last;
-            let mut change = self.adjust(level, id, slot, opened, closed);
-            if old_last != last && slot + 1 < self.inners[id].live() {
-                let node = &self.inners[id];
-                let lead = node.lead(slot + 1);
-                let next = self.adjust(level, id, slot + 1, lead, node.firsts[slot + 1] - old_last);
-                change = (change.0.max(next.0), change.1.max(next.1));
-            }
-            (opened, closed) = change;
-            let node = &self.inners[id];
-            (first, last) = (node.firsts[0], node.lasts[node.live() - 1]);
-            if level < self.height && opened == 0 && closed == 0 {
-                let (above, slot) = self.path.at(level + 1);
-                let above = &self.inners[above];
-                if above.firsts[slot] == first && above.lasts[slot] == last {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Sets the gap of a slot under which gaps of up to `opened` appeared and
-    /// of up to `closed` vanished; answers the same for the node of the slot.
-    fn adjust(
-        &mut self,
-        level: usize,
-        id: u32,
-        slot: usize,
-        opened: u64,
-        closed: u64,
-    ) -> (u64, u64) {
-        let node = &self.inners[id];
-        let old = node.gaps[slot];
-        let new = if opened >= old {
-            opened
-        } else if closed >= old {
-            self.max_gap(level - 1, node.child[slot]).max(node.lead(slot))
-        } else {
-            return (0, 0);
-        };
-        self.inners[id].gaps[slot] = new;
-        match new.cmp(&old) {
-            core::cmp::Ordering::Greater => (new, 0),
-            core::cmp::Ordering::Equal => (0, 0),
-            core::cmp::Ordering::Less => (0, old),
-        }
-    }
-
     /// Takes an edit of the finger's leaf into account everywhere else. The
     /// tree is whole afterwards: what was displaced can be dropped.
     #[inline]
     pub(super) fn settle(&mut self, edit: Edit) {
         if self.height > 0 {
-            if edit.inside {
-                self.note(edit);
-            } else {
-                self.tell_edges(edit);
-            }
+            if edit.inside { self.note_inside(edit) } else { self.note_edges(edit) }
         }
         self.resize(edit.grew);
     }
@@ -458,20 +383,20 @@ fn descend<const N: usize>(
     path: &mut Path,
 ) {
     let mut id = root;
-    let (mut low, mut limit) = (0, UNUSED);
-    for level in (1..=height).rev() {
+    let (mut before, mut limit) = (0, UNUSED);
+    for step in path.steps[..height].iter_mut().rev() {
         let node = &inners[id];
         let slot = node.slot(key);
-        path.put(level, id, slot);
+        *step = (id, narrow(slot));
         if slot > 0 {
-            low = node.firsts[slot];
+            before = node.lasts[slot - 1];
         }
         if slot + 1 < node.live() {
             limit = node.firsts[slot + 1];
         }
         id = node.child[slot];
     }
-    (path.leaf, path.low, path.limit) = (id, low, limit);
+    (path.leaf, path.before, path.limit) = (id, before, limit);
 }
 
 #[cfg(test)]
