@@ -2,8 +2,7 @@
 
 use core::mem::needs_drop;
 
-use super::node::{Doomed, Edit, Full, Leaf, NIL, UNUSED};
-use super::spot::{Extent, Spot};
+use super::node::{Doomed, Edit, Full, Leaf, NIL, Slots, UNUSED};
 use super::tree::Tree;
 
 /// Does something to the leaf of the last `seek`, of whichever kind it is.
@@ -33,20 +32,20 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// panics.
     #[inline]
     pub(super) fn cut(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
-        let spot = self.aim(start, end, Extent::Cut);
-        self.cut_at(spot, start, end, dup);
+        let slots = self.seek_slots(start, end);
+        self.cut_at(slots, start, end, dup);
     }
 
-    /// The same where the spot is known.
+    /// The same where the slots are known.
     #[inline]
     pub(super) fn cut_at(
         &mut self,
-        spot: Spot,
+        slots: Option<Slots>,
         start: u64,
         end: u64,
         dup: &mut dyn FnMut(u64, &V) -> V,
     ) {
-        if let Some(slots) = spot.slots()
+        if let Some(slots) = slots
             && (slots.count() <= 1 || !needs_drop::<V>())
         {
             // Dropped at the end, when the tree is whole.
@@ -139,16 +138,16 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         V: PartialEq,
     {
         if start < end {
-            let spot = self.aim(start, end, Extent::Put);
-            self.put_at(spot, start, end, val, dup);
+            let slots = self.seek_slots(start, end);
+            self.put_at(slots, start, end, val, dup);
         }
     }
 
-    /// The same where the spot is known.
+    /// The same where the slots are known.
     #[inline]
     pub(super) fn put_at(
         &mut self,
-        spot: Spot,
+        slots: Option<Slots>,
         start: u64,
         end: u64,
         val: V,
@@ -157,7 +156,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         V: PartialEq,
     {
         let mut val = Some(val);
-        if let Some(slots) = spot.slots()
+        if let Some(slots) = slots
             && (slots.count() == 0 || !needs_drop::<V>())
             && !self.joins_beyond(slots, start, end, val.as_ref())
         {
@@ -268,13 +267,13 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.seek(start)
     }
 
-    /// Isolates the pieces of `start..end`, which lies at `spot`, lets `change`
+    /// Isolates the pieces of `start..end`, which lies at `slots`, lets `change`
     /// change their values, and joins what has become equal, also when `change`
     /// panics.
     #[inline]
     pub(super) fn update_at(
         &mut self,
-        spot: Spot,
+        slots: Option<Slots>,
         start: u64,
         end: u64,
         mut change: impl FnMut(u64, u64, &mut V),
@@ -282,7 +281,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     ) where
         V: PartialEq,
     {
-        if let Some(slots) = spot.slots()
+        if let Some(slots) = slots
             && slots.count() <= 1
         {
             if slots.count() == 0 {

@@ -646,7 +646,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     ) {
         let (start, end) = indices(range);
         self.tree.update_at(
-            spot,
+            spot.slots(),
             start,
             end,
             |start, end, val| change(K::from_index(start)..K::from_index(end), val),
@@ -666,7 +666,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         mut dup: impl FnMut(K, &V) -> V,
     ) {
         let (start, end) = indices(range);
-        self.tree.put_at(spot, start, end, value, &mut |key, val| dup(K::from_index(key), val));
+        self.tree.put_at(spot.slots(), start, end, value, &mut |key, val| dup(K::from_index(key), val));
     }
 
     /// Like [`remove`](Self::remove), displaced values dropped, with `dup` in
@@ -679,7 +679,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         mut dup: impl FnMut(K, &V) -> V,
     ) {
         let (start, end) = indices(range);
-        self.tree.cut_at(spot, start, end, &mut |key, val| dup(K::from_index(key), val));
+        self.tree.cut_at(spot.slots(), start, end, &mut |key, val| dup(K::from_index(key), val));
     }
 
     /// [`update_at`](Self::update_at) wherever `range` lies.

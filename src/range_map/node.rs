@@ -122,7 +122,7 @@ impl<V, const N: usize> Leaf<V, N> {
     }
 
     /// The slots of the ranges that overlap `start..end`, which is not empty.
-    #[inline]
+    #[inline(always)]
     pub(super) fn slots(&self, start: u64, end: u64) -> Slots {
         let below = self.rank(start + 1);
         let from = below - usize::from(below > 0 && self.ends[below - 1] > start);
@@ -172,26 +172,28 @@ impl<V, const N: usize> Leaf<V, N> {
         (self.starts[at], self.ends[at], self.val(at))
     }
 
-    /// Opens slot `at`; what was there moves up.
-    #[inline]
-    fn open(&mut self, at: usize) {
-        let len = self.len.min(N - 1);
-        let unused = self.vals.place(len);
+    /// Opens `COUNT` slots at `at`; what was there moves up.
+    ///
+    /// All that a slot has moves in one loop: few do, and copying each array by itself
+    /// costs more.
+    #[inline(always)]
+    fn open<const COUNT: usize>(&mut self, at: usize) {
+        let len = self.len.min(N - COUNT);
+        let unused: [u8; COUNT] = core::array::from_fn(|nth| self.vals.place(len + nth));
         for from in (at..len).rev() {
-            self.starts[from + 1] = self.starts[from];
-            self.ends[from + 1] = self.ends[from];
-            self.vals.relay(from + 1, from);
+            let to = from + COUNT;
+            self.starts[to] = self.starts[from];
+            self.ends[to] = self.ends[from];
+            self.vals.set_place(to, self.vals.place(from));
         }
-        self.vals.set_place(at, unused);
-        self.len = len + 1;
+        for (nth, place) in unused.into_iter().enumerate() {
+            self.vals.set_place(at + nth, place);
+        }
+        self.len = len + COUNT;
     }
 
-    /// Opens `count` slots at `at`; what was there moves up.
-    #[inline]
+    /// The same for any number.
     fn open_many(&mut self, at: usize, count: usize) {
-        if count == 1 {
-            return self.open(at);
-        }
         let len = self.live();
         for from in (at..len).rev() {
             let to = from + count;
@@ -202,28 +204,27 @@ impl<V, const N: usize> Leaf<V, N> {
         self.len = len + count;
     }
 
-    /// Closes slot `at`, whose value is gone or needs no drop.
-    #[inline]
-    fn close(&mut self, at: usize) {
-        let last = self.live() - 1;
-        let unused = self.vals.place(at);
-        for to in at..last {
-            self.starts[to] = self.starts[to + 1];
-            self.ends[to] = self.ends[to + 1];
-            self.vals.relay(to, to + 1);
+    /// Closes `COUNT` slots from `at`, whose values are gone or need no drop.
+    #[inline(always)]
+    fn close<const COUNT: usize>(&mut self, at: usize) {
+        let left = self.live().saturating_sub(COUNT);
+        let unused: [u8; COUNT] = core::array::from_fn(|nth| self.vals.place(at + nth));
+        for to in at..left {
+            let from = to + COUNT;
+            self.starts[to] = self.starts[from];
+            self.ends[to] = self.ends[from];
+            self.vals.set_place(to, self.vals.place(from));
         }
-        self.starts[last] = UNUSED;
-        self.vals.set_place(last, unused);
-        self.vals[last] = None;
-        self.len = last;
+        for (nth, place) in unused.into_iter().enumerate() {
+            self.starts[left + nth] = UNUSED;
+            self.vals.set_place(left + nth, place);
+            self.vals[left + nth] = None;
+        }
+        self.len = left;
     }
 
-    /// Closes the slots `from..to`, whose values are gone or need no drop.
-    #[inline]
+    /// The same for the slots `from..to`.
     fn close_many(&mut self, from: usize, to: usize) {
-        if to - from == 1 {
-            return self.close(from);
-        }
         let len = self.live();
         for source in to..len {
             let at = from + (source - to);
@@ -259,10 +260,10 @@ impl<V, const N: usize> Leaf<V, N> {
     }
 
     /// Removes slot `at`, whose value is gone or needs no drop.
-    #[inline]
+    #[inline(always)]
     fn remove(&mut self, at: usize) -> Edit {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
-        self.close(at);
+        self.close::<1>(at);
         let inside = at > 0 && at < self.len;
         Edit { grew: -1, opened: self.gap_before(at), closed, only: false, inside }
     }
@@ -270,7 +271,7 @@ impl<V, const N: usize> Leaf<V, N> {
     /// Takes the first range out and answers its end and value.
     pub(super) fn take_first(&mut self) -> (u64, Option<V>) {
         let (end, val) = (self.ends[0], self.vals[0].take());
-        self.close(0);
+        self.close::<1>(0);
         (end, val)
     }
 
@@ -329,7 +330,7 @@ impl<V, const N: usize> Leaf<V, N> {
             }
             self.ends[at - 1] = self.ends[at];
             let gone = self.vals[at].take();
-            self.close(at);
+            self.close::<1>(at);
             grew -= 1;
             if needs_drop::<V>() {
                 doomed[0] = gone;
@@ -414,7 +415,7 @@ impl<V, const N: usize> Leaf<V, N> {
         // Both copies first: one that panics finds the leaf unchanged.
         let left = (head < start).then(|| dup(start, self.val(at)));
         let right = (end < tail).then(|| dup(end, self.val(at)));
-        self.open_many(at + 1, below + above);
+        if below + above == 1 { self.open::<1>(at + 1) } else { self.open::<2>(at + 1) }
         let middle = at + below;
         if let Some(left) = left {
             self.vals.swap(at, middle);
@@ -458,7 +459,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 *doomed = self.vals[at].take();
             }
         }
-        self.close_many(first + 1, last + 1);
+        if last - first == 1 { self.close::<1>(last) } else { self.close::<2>(first + 1) }
         -(last - first).cast_signed()
     }
 
@@ -484,13 +485,13 @@ impl<V, const N: usize> Leaf<V, N> {
         if right.is_some() {
             // The upper one first: it leaves the slots of the lower one in place.
             let tail = replace(&mut self.ends[to - 1], end);
-            self.open(to);
+            self.open::<1>(to);
             (self.starts[to], self.ends[to], self.vals[to]) = (end, tail, right);
             grew += 1;
         }
         if left.is_some() {
             let tail = replace(&mut self.ends[at - 1], start);
-            self.open(at);
+            self.open::<1>(at);
             (self.starts[at], self.ends[at], self.vals[at]) = (start, tail, left);
             grew += 1;
         }
@@ -501,7 +502,7 @@ impl<V, const N: usize> Leaf<V, N> {
     ///
     /// Where values need a drop, at most one range disappears per call; the
     /// caller calls again until nothing is left.
-    #[inline]
+    #[inline(always)]
     pub(super) fn cut(
         &mut self,
         slots: Slots,
@@ -541,7 +542,7 @@ impl<V, const N: usize> Leaf<V, N> {
             }
             let val = dup(start, self.val(from));
             let tail = replace(&mut self.ends[from], start);
-            self.open(to);
+            self.open::<1>(to);
             self.set(to, end, tail, val);
             return Ok(Edit { grew: 1, opened: end - start, inside: true, ..Edit::NOTHING });
         }
@@ -568,7 +569,7 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Puts `val` on `start..end`, which lies in the gap before slot `at`, and joins
     /// equal neighbours; for the rest see [`put`](Self::put).
-    #[inline]
+    #[inline(always)]
     fn fill(
         &mut self,
         at: usize,
@@ -587,7 +588,7 @@ impl<V, const N: usize> Leaf<V, N> {
         if joins_left && joins_right {
             self.ends[at - 1] = self.ends[at];
             doomed[0] = self.vals[at].take();
-            self.close(at);
+            self.close::<1>(at);
             edit.grew = -1;
         } else if joins_left {
             self.ends[at - 1] = end;
@@ -598,7 +599,7 @@ impl<V, const N: usize> Leaf<V, N> {
         } else if len == N {
             return Err(Full);
         } else {
-            self.open(at);
+            self.open::<1>(at);
             (self.starts[at], self.ends[at], self.vals[at]) = (start, end, val.take());
             edit.grew = 1;
             edit.opened = self.gap_before(at).max(self.gap_before(at + 1));
@@ -612,7 +613,7 @@ impl<V, const N: usize> Leaf<V, N> {
     /// Nothing outside this leaf may overlap or continue the range, and where
     /// values need a drop no whole range may lie inside it. `val` is left where the
     /// leaf is full or an equal value is in place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(
         &mut self,
         slots: Slots,
@@ -705,7 +706,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
         }
         if replaced == 0 {
-            self.open_many(first, added);
+            if added == 1 { self.open::<1>(first) } else { self.open::<2>(first) }
             self.starts[first] = new_start;
             self.ends[first] = new_end;
             self.vals[first] = val.take();

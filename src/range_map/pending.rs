@@ -95,7 +95,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// Tells the nodes above the finger's leaf what is pending.
     #[inline]
     pub(super) fn flush(&mut self) {
-        if self.pending != Pending::NOTHING {
+        if self.pending.opened != 0 {
             self.tell_pending();
         }
     }

@@ -14,10 +14,6 @@ pub(super) struct Shelf<V, const N: usize> {
     vals: [Option<V>; N],
 }
 
-/// Where on a shelf a value is.
-#[derive(Clone, Copy)]
-pub(super) struct Place(u8);
-
 impl<V, const N: usize> Shelf<V, N> {
     #[allow(
         clippy::as_conversions,
@@ -39,23 +35,17 @@ impl<V, const N: usize> Shelf<V, N> {
         (&self.places, &self.vals)
     }
 
-    // To move slots one by one: what the first one had goes to the last one. (In a
-    // chain of exchanges each would wait for the one before.)
-
-    /// Lets slot `to` have what slot `from` has.
+    /// Where the value of slot `at` is.
     #[inline]
-    pub(super) fn relay(&mut self, to: usize, from: usize) {
-        self.places[to] = self.places[from];
+    pub(super) fn place(&self, at: usize) -> u8 {
+        self.places[at]
     }
 
+    /// Lets slot `at` have the value that is at `place`. In the end every place must be
+    /// some slot's.
     #[inline]
-    pub(super) fn place(&self, at: usize) -> Place {
-        Place(self.places[at])
-    }
-
-    #[inline]
-    pub(super) fn set_place(&mut self, at: usize, place: Place) {
-        self.places[at] = place.0;
+    pub(super) fn set_place(&mut self, at: usize, place: u8) {
+        self.places[at] = place;
     }
 
     /// Whether every place occurs once.

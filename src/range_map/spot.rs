@@ -65,25 +65,31 @@ pub(crate) enum Extent {
 }
 
 impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL, LEAF, INNER> {
-    /// Points the finger at the leaf around `start`, and tells where in it
-    /// `start..end` lies, for an edit that does no more than `extent` says.
+    /// Points the finger at a leaf where an edit at `start` can go, and answers the slots
+    /// of it that `start..end` overlaps, if no other leaf has such.
+    #[inline(always)]
+    pub(super) fn seek_slots(&mut self, start: u64, end: u64) -> Option<Slots> {
+        if start >= end {
+            None
+        } else if self.height == 0 {
+            Some(self.small.first()?.slots(start, end))
+        } else if self.seek(start + 1) < end {
+            None
+        } else {
+            Some(self.leaves[self.path.leaf].slots(start, end))
+        }
+    }
+
+    /// The same, for an edit that does no more than `extent` says and comes later.
     #[inline(never)]
     pub(super) fn aim(&mut self, start: u64, end: u64, extent: Extent) -> Spot {
-        if start >= end {
-            return Spot::WIDE;
+        let Some(slots) = self.seek_slots(start, end) else { return Spot::WIDE };
+        if let (0, Some(small)) = (self.height, self.small.first()) {
+            return Spot::new(slots, small.has_room(slots, start, extent));
         }
-        if self.height == 0 {
-            let Some(leaf) = self.small.first() else { return Spot::WIDE };
-            let slots = leaf.slots(start, end);
-            return Spot::new(slots, leaf.has_room(slots, start, extent));
-        }
-        if self.seek(start + 1) < end {
-            return Spot::WIDE;
-        }
-        let leaf = &self.leaves[self.path.leaf];
-        let slots = leaf.slots(start, end);
         // What takes the place of the first range may go to the leaf before.
         let stays = extent != Extent::Put || slots.from > 0 || slots.to == 0;
+        let leaf = &self.leaves[self.path.leaf];
         Spot::new(slots, stays && leaf.has_room(slots, start, extent))
     }
 

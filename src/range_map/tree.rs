@@ -259,7 +259,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// Takes an edit of the finger's leaf into account everywhere else. The
     /// tree is whole afterwards: what was displaced can be dropped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle(&mut self, edit: Edit) {
         if self.height > 0 {
             if edit.inside { self.note_inside(edit) } else { self.note_edges(edit) }
