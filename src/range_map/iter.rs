@@ -1,100 +1,182 @@
 //! Iterators. All are double-ended and fused, and borrow only the map.
 
 use core::fmt;
-use core::iter::FusedIterator;
+use core::iter::{FusedIterator, Zip};
 use core::marker::PhantomData;
 use core::ops::Range;
+use core::slice;
 
 use super::node::NIL;
 use super::spot::Spot;
-use super::tree::Tree;
+use super::tree::{Tree, View};
 use super::{Key, RangeMap};
 
-/// The ranges between two places of a tree, both included.
-struct Walk<'a, V, const S: usize, const L: usize, const I: usize> {
-    tree: &'a Tree<V, S, L, I>,
-    /// Leaf and slot of the next range from the front, and from the back.
-    ends: Option<((u32, usize), (u32, usize))>,
+/// A range in the tree: its leaf, where `NIL` names the small one, and its slot there.
+type Place = (u32, usize);
+
+/// Neighbouring ranges of one leaf.
+struct Entries<'a, V> {
+    // Zipped, so that a step looks at one length.
+    slots: Zip<Zip<slice::Iter<'a, u64>, slice::Iter<'a, u64>>, slice::Iter<'a, u8>>,
+    vals: &'a [Option<V>],
 }
 
-impl<V, const S: usize, const L: usize, const I: usize> Clone for Walk<'_, V, S, L, I> {
+impl<V> Clone for Entries<'_, V> {
     fn clone(&self) -> Self {
-        Walk { tree: self.tree, ends: self.ends }
+        Entries { slots: self.slots.clone(), vals: self.vals }
     }
 }
 
-impl<'a, V, const S: usize, const L: usize, const I: usize> Walk<'a, V, S, L, I> {
-    fn all(tree: &'a Tree<V, S, L, I>) -> Self {
-        let last = tree.view(tree.last_leaf).len().checked_sub(1);
-        Walk { tree, ends: last.map(|last| ((tree.first_leaf, 0), (tree.last_leaf, last))) }
+impl<'a, V> Entries<'a, V> {
+    fn of(view: View<'a, V>, slots: Range<usize>) -> Self {
+        let (places, vals) = view.vals;
+        let starts = view.starts[slots.clone()].iter();
+        let ends = view.ends[slots.clone()].iter();
+        Entries { slots: starts.zip(ends).zip(&places[slots]), vals }
     }
 
-    /// The ranges that overlap `start..end`.
-    fn overlapping(tree: &'a Tree<V, S, L, I>, start: u64, end: u64) -> Self {
-        Walk { tree, ends: Self::overlap(tree, start, end) }
-    }
-
-    fn overlap(
-        tree: &Tree<V, S, L, I>,
-        start: u64,
-        end: u64,
-    ) -> Option<((u32, usize), (u32, usize))> {
-        if start >= end {
-            return None;
-        }
-        let (leaf, mut at) = tree.locate(start);
-        let view = tree.view(leaf);
-        let mut front = leaf;
-        if at > 0 && view.ends[at - 1] > start {
-            at -= 1;
-        } else if at == view.len() {
-            (front, at) = (tree.after(leaf)?, 0);
-        }
-        if tree.view(front).starts[at] >= end {
-            return None;
-        }
-        // Where the range ends in the same leaf, no second descent is needed.
-        let view = tree.view(front);
-        let (back, below) = if view.starts[view.len() - 1] >= end || tree.after(front).is_none() {
-            (front, view.starts.partition_point(|&start| start < end))
-        } else {
-            tree.locate(end)
-        };
-        Some(((front, at), (back, below - 1)))
+    #[inline]
+    fn entry(&self, ((start, end), place): ((&u64, &u64), &u8)) -> (u64, u64, &'a V) {
+        let val = self.vals[usize::from(*place)].as_ref();
+        (*start, *end, val.expect("live slots hold a value"))
     }
 
     #[inline]
     fn next(&mut self) -> Option<(u64, u64, &'a V)> {
-        let (front, back) = self.ends?;
-        self.ends = if front == back { None } else { self.up(front).map(|next| (next, back)) };
-        Some(self.tree.entry(front))
+        self.slots.next().map(|slot| self.entry(slot))
     }
 
     #[inline]
     fn next_back(&mut self) -> Option<(u64, u64, &'a V)> {
-        let (front, back) = self.ends?;
-        self.ends = if front == back { None } else { self.down(back).map(|next| (front, next)) };
-        Some(self.tree.entry(back))
+        self.slots.next_back().map(|slot| self.entry(slot))
+    }
+}
+
+/// The ranges between two places of a tree, both included.
+struct Walk<'a, V, const S: usize, const L: usize, const I: usize> {
+    tree: &'a Tree<V, S, L, I>,
+    front: Entries<'a, V>,
+    /// The leaves behind that of `front`: the first, and the last with how many ranges of
+    /// it are left. (Ranges are taken from the front as a rule; so that is what is kept
+    /// ready, and little else, for it to stay in registers.)
+    rest: Option<(u32, Place)>,
+}
+
+impl<V, const S: usize, const L: usize, const I: usize> Clone for Walk<'_, V, S, L, I> {
+    fn clone(&self) -> Self {
+        Walk { front: self.front.clone(), ..*self }
+    }
+}
+
+impl<'a, V, const S: usize, const L: usize, const I: usize> Walk<'a, V, S, L, I> {
+    #[inline(always)]
+    fn new(tree: &'a Tree<V, S, L, I>, places: Option<(Place, Place)>) -> Self {
+        let Some(((first, from), (last, to))) = places else {
+            return Walk { tree, front: Entries::of(View::EMPTY, 0..0), rest: None };
+        };
+        let view = tree.view(first);
+        if first == last {
+            return Walk { tree, front: Entries::of(view, from..to + 1), rest: None };
+        }
+        let rest = (tree.leaves[first].next, (last, to + 1));
+        Walk { tree, front: Entries::of(view, from..view.len()), rest: Some(rest) }
     }
 
-    fn up(&self, (leaf, at): (u32, usize)) -> Option<(u32, usize)> {
-        if at + 1 < self.tree.view(leaf).len() {
-            Some((leaf, at + 1))
-        } else {
-            self.tree.after(leaf).map(|leaf| (leaf, 0))
+    fn all(tree: &'a Tree<V, S, L, I>) -> Self {
+        Self::new(tree, tree.all())
+    }
+
+    /// The ranges that overlap `start..end`.
+    fn overlapping(tree: &'a Tree<V, S, L, I>, start: u64, end: u64) -> Self {
+        Self::new(tree, tree.overlap(start, end))
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(u64, u64, &'a V)> {
+        loop {
+            if let Some(entry) = self.front.next() {
+                return Some(entry);
+            }
+            let (leaf, (last, left)) = self.rest?;
+            (self.front, self.rest) = self.tree.entries_of(leaf, last, left);
         }
     }
 
-    fn down(&self, (leaf, at): (u32, usize)) -> Option<(u32, usize)> {
-        if at > 0 {
-            Some((leaf, at - 1))
+    #[inline]
+    fn next_back(&mut self) -> Option<(u64, u64, &'a V)> {
+        let Some((first, (last, left))) = self.rest else { return self.front.next_back() };
+        let leaf = &self.tree.leaves[last];
+        let left = left - 1;
+        self.rest = if left > 0 {
+            Some((first, (last, left)))
+        } else if first != last {
+            Some((first, (leaf.prev, self.tree.leaves[leaf.prev].live())))
         } else {
-            self.tree.before(leaf).map(|leaf| (leaf, self.tree.view(leaf).len() - 1))
+            None
+        };
+        Some(leaf.entry(left))
+    }
+
+    /// How many ranges are left, at the least and if that is known at the most.
+    fn left(&self) -> (usize, Option<usize>) {
+        let front = self.front.slots.len();
+        match self.rest {
+            Some((_, (_, left))) => (front + left, None),
+            None => (front, Some(front)),
         }
     }
 }
 
 impl<V, const S: usize, const L: usize, const I: usize> Tree<V, S, L, I> {
+    /// The entries of a leaf, of which `left` are left if it is the last; and what is
+    /// behind them. (All by value, so that a loop can keep in registers what it was in.)
+    #[inline(never)]
+    fn entries_of(
+        &self,
+        leaf: u32,
+        last: u32,
+        left: usize,
+    ) -> (Entries<'_, V>, Option<(u32, Place)>) {
+        let view = self.view(leaf);
+        if leaf == last {
+            (Entries::of(view, 0..left), None)
+        } else {
+            (Entries::of(view, 0..view.len()), Some((self.leaves[leaf].next, (last, left))))
+        }
+    }
+
+    /// The first range and the last.
+    fn all(&self) -> Option<(Place, Place)> {
+        let last = self.view(self.last_leaf).len().checked_sub(1)?;
+        Some(((self.first_leaf, 0), (self.last_leaf, last)))
+    }
+
+    /// The first and the last range that overlap `start..end`.
+    fn overlap(&self, start: u64, end: u64) -> Option<(Place, Place)> {
+        if start >= end {
+            return None;
+        }
+        let (leaf, mut at) = self.locate(start);
+        let view = self.view(leaf);
+        let mut front = leaf;
+        if at > 0 && view.ends[at - 1] > start {
+            at -= 1;
+        } else if at == view.len() {
+            (front, at) = (self.after(leaf)?, 0);
+        }
+        let view = self.view(front);
+        if view.starts[at] >= end {
+            return None;
+        }
+        // Where the range ends in the same leaf, no second descent is needed.
+        let (back, below) = if view.starts[view.len() - 1] >= end || self.after(front).is_none() {
+            (front, view.starts.partition_point(|&start| start < end))
+        } else {
+            self.locate(end)
+        };
+        Some(((front, at), (back, below - 1)))
+    }
+
     /// The ranges that overlap `start..end`, whole.
     pub(super) fn overlapping(
         &self,
@@ -126,9 +208,18 @@ impl<V, const S: usize, const L: usize, const I: usize> Tree<V, S, L, I> {
         (next != NIL).then_some(next)
     }
 
-    fn before(&self, leaf: u32) -> Option<u32> {
-        let prev = if leaf == NIL { NIL } else { self.leaves[leaf].prev };
-        (prev != NIL).then_some(prev)
+    /// The place after one that is not the last.
+    fn up(&self, (leaf, at): Place) -> Place {
+        if at + 1 < self.view(leaf).len() { (leaf, at + 1) } else { (self.leaves[leaf].next, 0) }
+    }
+
+    /// The place before one that is not the first.
+    fn down(&self, (leaf, at): Place) -> Place {
+        if at > 0 {
+            return (leaf, at - 1);
+        }
+        let before = self.leaves[leaf].prev;
+        (before, self.view(before).len() - 1)
     }
 }
 
@@ -228,8 +319,8 @@ impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Overlapping<
     pub(super) fn at(tree: &'a Tree<V, S, L, I>, spot: Spot, start: u64, end: u64) -> Self {
         let Some(slots) = spot.slots() else { return Self::new(tree, start, end) };
         let leaf = tree.aimed_leaf();
-        let ends = (slots.count() > 0).then(|| ((leaf, slots.from), (leaf, slots.to - 1)));
-        Overlapping { walk: Walk { tree, ends }, state: (), keys: PhantomData }
+        let places = (slots.count() > 0).then(|| ((leaf, slots.from), (leaf, slots.to - 1)));
+        Overlapping { walk: Walk::new(tree, places), state: (), keys: PhantomData }
     }
 
     #[inline]
@@ -238,7 +329,7 @@ impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Overlapping<
     }
 
     fn left(&self) -> (usize, Option<usize>) {
-        (usize::from(self.walk.ends.is_some()), None)
+        self.walk.left()
     }
 }
 
@@ -258,7 +349,7 @@ impl<'a, K: Key, V, const S: usize, const L: usize, const I: usize> Pieces<'a, K
     }
 
     fn left(&self) -> (usize, Option<usize>) {
-        (usize::from(self.walk.ends.is_some()), None)
+        self.walk.left()
     }
 }
 
@@ -328,7 +419,8 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> FusedIterator
 /// The ranges and values of a map, owned, ascending.
 pub struct IntoIter<K, V, const S: usize = 31, const L: usize = 15, const I: usize = 31> {
     tree: Tree<V, S, L, I>,
-    ends: Option<((u32, usize), (u32, usize))>,
+    /// The next range from the front, and from the back.
+    ends: Option<(Place, Place)>,
     left: usize,
     keys: PhantomData<K>,
 }
@@ -336,17 +428,13 @@ pub struct IntoIter<K, V, const S: usize = 31, const L: usize = 15, const I: usi
 impl<K: Key, V, const S: usize, const L: usize, const I: usize> IntoIter<K, V, S, L, I> {
     pub(super) fn new(map: RangeMap<K, V, S, L, I>) -> Self {
         let tree = map.tree;
-        IntoIter { ends: Walk::all(&tree).ends, left: tree.len, tree, keys: PhantomData }
+        IntoIter { ends: tree.all(), left: tree.len, tree, keys: PhantomData }
     }
 
-    /// Takes the next entry from the front, or from the back.
-    fn take(&mut self, front: bool) -> Option<(Range<K>, V)> {
-        let mut walk = Walk { tree: &self.tree, ends: self.ends };
-        let (place, (start, end, _)) =
-            if front { (self.ends?.0, walk.next()?) } else { (self.ends?.1, walk.next_back()?) };
-        self.ends = walk.ends;
+    /// Takes the range at one of the ends.
+    fn take(&mut self, (leaf, at): Place) -> Option<(Range<K>, V)> {
         self.left -= 1;
-        let (leaf, at) = place;
+        let (start, end, _) = self.tree.entry((leaf, at));
         let slot = if leaf == NIL {
             &mut self.tree.small[0].vals[at]
         } else {
@@ -369,7 +457,9 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> Iterator
 {
     type Item = (Range<K>, V);
     fn next(&mut self) -> Option<Self::Item> {
-        self.take(true)
+        let (front, back) = self.ends?;
+        self.ends = (front != back).then(|| (self.tree.up(front), back));
+        self.take(front)
     }
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
@@ -380,7 +470,9 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> DoubleEndedItera
     for IntoIter<K, V, S, L, I>
 {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.take(false)
+        let (front, back) = self.ends?;
+        self.ends = (front != back).then(|| (front, self.tree.down(back)));
+        self.take(back)
     }
 }
 

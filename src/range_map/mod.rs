@@ -133,6 +133,17 @@ fn entry<K: Key, V>((start, end, val): (u64, u64, &V)) -> (Range<K>, &V) {
     (K::from_index(start)..K::from_index(end), val)
 }
 
+/// What the tree calls with indices, for a closure over keys.
+#[inline]
+fn by_key<K: Key, V>(mut change: impl FnMut(Range<K>, &mut V)) -> impl FnMut(u64, u64, &mut V) {
+    move |start, end, val| change(K::from_index(start)..K::from_index(end), val)
+}
+
+#[inline]
+fn dup_at<K: Key, V>(mut dup: impl FnMut(K, &V) -> V) -> impl FnMut(u64, &V) -> V {
+    move |key, val| dup(K::from_index(key), val)
+}
+
 impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S, L, I> {
     /// The number of ranges.
     ///
@@ -641,17 +652,11 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         &mut self,
         spot: Spot,
         range: &Range<K>,
-        mut change: impl FnMut(Range<K>, &mut V),
-        mut dup: impl FnMut(K, &V) -> V,
+        change: impl FnMut(Range<K>, &mut V),
+        dup: impl FnMut(K, &V) -> V,
     ) {
         let (start, end) = indices(range);
-        self.tree.update_at(
-            spot.slots(),
-            start,
-            end,
-            |start, end, val| change(K::from_index(start)..K::from_index(end), val),
-            &mut |key, val| dup(K::from_index(key), val),
-        );
+        self.tree.update_at(spot.slots(), start, end, by_key(change), &mut dup_at(dup));
     }
 
     /// Like [`insert`](Self::insert), displaced values dropped, with `dup` in
@@ -663,10 +668,10 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         spot: Spot,
         range: &Range<K>,
         value: V,
-        mut dup: impl FnMut(K, &V) -> V,
+        dup: impl FnMut(K, &V) -> V,
     ) {
         let (start, end) = indices(range);
-        self.tree.put_at(spot.slots(), start, end, value, &mut |key, val| dup(K::from_index(key), val));
+        self.tree.put_at(spot.slots(), start, end, value, &mut dup_at(dup));
     }
 
     /// Like [`remove`](Self::remove), displaced values dropped, with `dup` in
@@ -676,10 +681,10 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         &mut self,
         spot: Spot,
         range: &Range<K>,
-        mut dup: impl FnMut(K, &V) -> V,
+        dup: impl FnMut(K, &V) -> V,
     ) {
         let (start, end) = indices(range);
-        self.tree.cut_at(spot.slots(), start, end, &mut |key, val| dup(K::from_index(key), val));
+        self.tree.cut_at(spot.slots(), start, end, &mut dup_at(dup));
     }
 
     /// [`update_at`](Self::update_at) wherever `range` lies.
@@ -689,20 +694,21 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
         change: impl FnMut(Range<K>, &mut V),
         dup: impl FnMut(K, &V) -> V,
     ) {
-        let spot = self.spot(&range, Extent::Update);
-        self.update_at(spot, &range, change, dup);
+        let (start, end) = indices(&range);
+        let slots = self.tree.seek_slots(start, end);
+        self.tree.update_at(slots, start, end, by_key(change), &mut dup_at(dup));
     }
 
     /// [`insert_at`](Self::insert_at) wherever `range` lies.
     pub(crate) fn insert_with(&mut self, range: Range<K>, value: V, dup: impl FnMut(K, &V) -> V) {
-        let spot = self.spot(&range, Extent::Put);
-        self.insert_at(spot, &range, value, dup);
+        let (start, end) = indices(&range);
+        self.tree.put(start, end, value, &mut dup_at(dup));
     }
 
     /// [`remove_at`](Self::remove_at) wherever `range` lies.
     pub(crate) fn remove_with(&mut self, range: Range<K>, dup: impl FnMut(K, &V) -> V) {
-        let spot = self.spot(&range, Extent::Cut);
-        self.remove_at(spot, &range, dup);
+        let (start, end) = indices(&range);
+        self.tree.cut(start, end, &mut dup_at(dup));
     }
 }
 

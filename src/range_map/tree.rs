@@ -93,7 +93,7 @@ const fn narrow(slot: usize) -> u8 {
 pub(super) struct View<'a, V> {
     pub(super) starts: &'a [u64],
     pub(super) ends: &'a [u64],
-    vals: (&'a [u8], &'a [Option<V>]),
+    pub(super) vals: (&'a [u8], &'a [Option<V>]),
 }
 
 impl<V> Clone for View<'_, V> {
@@ -104,6 +104,8 @@ impl<V> Clone for View<'_, V> {
 impl<V> Copy for View<'_, V> {}
 
 impl<'a, V> View<'a, V> {
+    pub(super) const EMPTY: Self = View { starts: &[], ends: &[], vals: (&[], &[]) };
+
     fn of<const N: usize>(leaf: &'a Leaf<V, N>) -> Self {
         let len = leaf.live();
         View { starts: &leaf.starts[..len], ends: &leaf.ends[..len], vals: leaf.vals.parts() }
@@ -140,7 +142,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[inline]
     pub(super) fn view(&self, leaf: u32) -> View<'_, V> {
         if leaf == NIL {
-            self.small.first().map_or(View { starts: &[], ends: &[], vals: (&[], &[]) }, View::of)
+            self.small.first().map_or(View::EMPTY, View::of)
         } else {
             View::of(&self.leaves[leaf])
         }
