@@ -128,6 +128,12 @@ fn an_empty_space_takes_nothing_from_the_heap() {
     space.mark_original();
     assert!(space.query(PAGE).is_none());
     let copies = [space.clone(), space.fork(|_| true)];
+    // Guests unmap and protect what is not there.
+    space.unmap(0, PAGE, ignore).unwrap();
+    space.protect(0, PAGE, Prot::READ, ignore).unwrap();
+    space.set_flags(0, PAGE, MapFlags::LOCKED, MapFlags::empty(), ignore).unwrap();
+    space.unmap_non_original(ignore).unwrap();
+    space.restore(&copies[0], ignore).unwrap();
     assert_eq!(COUNTED.take(), Some(0));
     assert!(copies.iter().all(|copy| *copy == space));
 

@@ -83,7 +83,10 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// The same, for an edit that does no more than `extent` says and comes later.
     #[inline(never)]
     pub(super) fn aim(&mut self, start: u64, end: u64, extent: Extent) -> Spot {
-        let Some(slots) = self.seek_slots(start, end) else { return Spot::WIDE };
+        let Some(slots) = self.seek_slots(start, end) else {
+            // Where nothing is, only a put needs something.
+            return Spot { room: self.len == 0 && extent != Extent::Put, ..Spot::WIDE };
+        };
         if let (0, Some(small)) = (self.height, self.small.first()) {
             return Spot::new(slots, small.has_room(slots, start, extent));
         }

@@ -338,6 +338,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
 
     /// Secures what `count` edits can need, wherever they are.
     pub(super) fn try_reserve_inserts(&mut self, count: usize) -> Result<(), TryReserveError> {
+        if count == 0 {
+            return Ok(());
+        }
         if self.small.capacity() == 0 {
             self.small.try_reserve_exact(1)?;
         }

@@ -69,8 +69,9 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
         let call = Call { verb: Verb::Unmap, addr: self.geometry.start(), len: self.len_clamped() };
-        // For the one region that a refusal may cut.
-        self.areas.try_reserve_inserts(1).map_err(|_| call.no_memory())?;
+        // For the one region that a refusal may cut, if there is any.
+        let cuts = usize::from(!self.areas.is_empty());
+        self.areas.try_reserve_inserts(cuts).map_err(|_| call.no_memory())?;
         Cleanup { ack: Ack::new(0, Cuts::Out), space: self, gone: Tally::ZERO, counted: 0 }
             .report(handler)
     }
