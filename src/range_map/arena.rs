@@ -46,7 +46,7 @@ impl<T: Node> Arena<T> {
     }
 
     /// How many nodes to allocate so that `count` can be added, if not enough
-    /// are free: an eighth more each time, so that copies cost a constant per
+    /// are free: a sixteenth more each time, so that copies cost a constant per
     /// node, and little lies idle.
     fn missing(&self, count: usize) -> Option<usize> {
         let missing = count.checked_sub(self.free_count)?;
@@ -57,7 +57,7 @@ impl<T: Node> Arena<T> {
             // Out of numbers, which the allocation answers like out of addresses.
             return Some(usize::MAX);
         }
-        Some(T::STEP.max(self.nodes.len() / 8).max(missing))
+        Some(T::STEP.max(self.nodes.len() / 16).max(missing))
     }
 
     /// Makes sure that `count` nodes can be added without memory.

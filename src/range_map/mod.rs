@@ -677,12 +677,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// Like [`remove`](Self::remove), displaced values dropped, with `dup` in
     /// place of `clone`, as in [`insert_at`](Self::insert_at).
     #[inline]
-    pub(crate) fn remove_at(
-        &mut self,
-        spot: Spot,
-        range: &Range<K>,
-        dup: impl FnMut(K, &V) -> V,
-    ) {
+    pub(crate) fn remove_at(&mut self, spot: Spot, range: &Range<K>, dup: impl FnMut(K, &V) -> V) {
         let (start, end) = indices(range);
         self.tree.cut_at(spot.slots(), start, end, &mut dup_at(dup));
     }

@@ -72,7 +72,8 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    pub(super) const NOTHING: Self = Edit { grew: 0, opened: 0, closed: 0, only: false, inside: false };
+    pub(super) const NOTHING: Self =
+        Edit { grew: 0, opened: 0, closed: 0, only: false, inside: false };
 }
 
 /// The slots of a leaf whose ranges overlap a range of keys; if none does, both
@@ -415,7 +416,11 @@ impl<V, const N: usize> Leaf<V, N> {
         // Both copies first: one that panics finds the leaf unchanged.
         let left = (head < start).then(|| dup(start, self.val(at)));
         let right = (end < tail).then(|| dup(end, self.val(at)));
-        if below + above == 1 { self.open::<1>(at + 1) } else { self.open::<2>(at + 1) }
+        if below + above == 1 {
+            self.open::<1>(at + 1)
+        } else {
+            self.open::<2>(at + 1)
+        }
         let middle = at + below;
         if let Some(left) = left {
             self.vals.swap(at, middle);
@@ -459,7 +464,11 @@ impl<V, const N: usize> Leaf<V, N> {
                 *doomed = self.vals[at].take();
             }
         }
-        if last - first == 1 { self.close::<1>(last) } else { self.close::<2>(first + 1) }
+        if last - first == 1 {
+            self.close::<1>(last)
+        } else {
+            self.close::<2>(first + 1)
+        }
         -(last - first).cast_signed()
     }
 
@@ -706,7 +715,11 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
         }
         if replaced == 0 {
-            if added == 1 { self.open::<1>(first) } else { self.open::<2>(first) }
+            if added == 1 {
+                self.open::<1>(first)
+            } else {
+                self.open::<2>(first)
+            }
             self.starts[first] = new_start;
             self.ends[first] = new_end;
             self.vals[first] = val.take();

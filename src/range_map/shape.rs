@@ -99,7 +99,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let len = self.leaves[path.leaf].len;
         let len_of = |slot: usize| self.leaves[node.child[slot]].len;
         // At least one range must move, or the edit would be tried for ever.
-        let most = (LEAF * 3 / 4).min(len.saturating_sub(2));
+        let most = (LEAF * 4 / 5).min(len.saturating_sub(2));
         let (right, left) = (slot + 1 < node.live(), slot > 0);
         let (ascending, descending) = self.is_run(path.leaf, key);
         let movable = len - Leaf::<V, LEAF>::MIN;

@@ -169,7 +169,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.height == 0 {
             return (NIL, self.small.first().map_or(0, |leaf| leaf.rank(key)));
         }
-        let leaf = if self.descent_ends_at_finger(key) { self.path.leaf } else { self.leaf_of(key) };
+        let leaf =
+            if self.descent_ends_at_finger(key) { self.path.leaf } else { self.leaf_of(key) };
         (leaf, self.leaves[leaf].rank(key))
     }
 
