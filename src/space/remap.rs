@@ -224,6 +224,11 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
                 return Err(Error::Overlap { addr, len, conflict });
             }
         }
+        // A length of zero is no range, but it lies between two pages.
+        if len == 0 && self.geometry.page_at(addr).is_some_and(|at| to.start < at && at < to.end) {
+            let conflict = self.geometry.span_of(to.start, to.end);
+            return Err(Error::Overlap { addr, len: new_len, conflict });
+        }
         Ok(Some(to))
     }
 
@@ -281,7 +286,7 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
             return Err(Error::BadRemap { addr, len }.into());
         }
         self.check_growth(new_len, page, area)?;
-        if let Some(to) = to.as_ref().filter(|to| to.contains(&page)) {
+        if let Some(to) = to.as_ref().filter(|to| to.start == page) {
             // Linux unmaps the new place first, and then finds nothing to duplicate.
             let conflict = self.geometry.span_of(to.start, to.end);
             return Err(Error::Overlap { addr, len: new_len, conflict }.into());

@@ -197,6 +197,16 @@ fn a_duplicate_may_not_overwrite_the_page_it_is_made_of() {
 }
 
 #[test]
+fn a_duplicate_into_its_own_place_is_refused_before_its_source_is_looked_at() {
+    let mut space = drawn("rr......");
+    let to = |page| Remap::to(page * PAGE);
+    // Of nothing, of what is private, and of nothing right at the new place.
+    assert_eq!(errno(&mut space, 4, 0, 4, to(3)), 22);
+    assert_eq!(errno(&mut space, 1, 0, 3, to(0)), 22);
+    assert_eq!(errno(&mut space, 4, 0, 4, to(4)), 14);
+}
+
+#[test]
 fn a_refused_move_goes_on_from_where_it_stopped() {
     let mut space: AddrSpace = AddrSpace::new(0, 16 * PAGE, PAGE).unwrap();
     space.map_at(0, 3 * PAGE, Mapping::file(R, 3, 0), ignore).unwrap();

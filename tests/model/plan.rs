@@ -247,6 +247,12 @@ impl Model {
         {
             return Err(EINVAL);
         }
+        if let (0, Ok(at), Some(to)) = (old_len, self.range(addr, 1, EFAULT), &fixed)
+            && to.start < at.start
+            && at.start < to.end
+        {
+            return Err(EINVAL);
+        }
         if old_len == 0 {
             return self.plan_duplicate(addr, new_len, target, fixed);
         }
@@ -332,7 +338,7 @@ impl Model {
             return Err(EINVAL);
         }
         self.check_backing(new_len, first.backing).map_err(|_| EINVAL)?;
-        if fixed.as_ref().is_some_and(|to| to.contains(&page)) {
+        if fixed.as_ref().is_some_and(|to| to.start == page) {
             return Err(EINVAL);
         }
         let new = self.pages_ceil(new_len) as usize;
