@@ -1,0 +1,48 @@
+//! `madvise`, as far as mappings remember it.
+
+use addrspace::MapFlags;
+
+use super::super::books::Books;
+use super::super::call::{Call, DO_DUMP, DO_FORK, DONT_DUMP, DONT_FORK};
+use super::super::rule::Rule;
+use super::{EINVAL, ENOMEM, Expected, Scene, said};
+
+/// The kernel skips gaps as the books do, and answers in the end that there was one.
+pub(super) fn madvise(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expected {
+    let [addr, len, advice, ..] = call.args;
+    let none = MapFlags::empty();
+    let change = match advice {
+        DONT_FORK => Some((MapFlags::DONT_FORK, none)),
+        DO_FORK => Some((none, MapFlags::DONT_FORK)),
+        DONT_DUMP => Some((MapFlags::DONT_DUMP, none)),
+        DO_DUMP => Some((none, MapFlags::DONT_DUMP)),
+        _ => None,
+    };
+    let end = scene.page.round_up(len).and_then(|len| addr.checked_add(len));
+    let inside = end.is_some_and(|end| books.in_window(addr, end));
+    let Some((set, clear)) = change else {
+        return if inside {
+            Expected::Anything(Rule::Populate)
+        } else {
+            Expected::LeftOut(Rule::OwnMemory)
+        };
+    };
+    if !scene.page.is_aligned(addr) {
+        return said(books.set_flags(addr, len, set, clear));
+    }
+    let Some(end) = end else { return Expected::Rule(Rule::AdviceWraps, EINVAL) };
+    if len == 0 {
+        return Expected::Rule(Rule::NoLength, 0);
+    }
+    if addr >= scene.end {
+        return said(books.set_flags(addr, len, set, clear));
+    }
+    if !inside {
+        return Expected::LeftOut(Rule::OwnMemory);
+    }
+    let hole = books.first_gap(addr, end).is_some();
+    match books.set_flags(addr, len, set, clear) {
+        Ok(()) if hole => Expected::Books(ENOMEM),
+        result => said(result),
+    }
+}
