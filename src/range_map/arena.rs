@@ -4,6 +4,8 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
+#[cfg(test)]
+use super::effort;
 use super::node::{Inner, Leaf, NIL, ix};
 
 /// A node that can stand in the list of free ones.
@@ -96,6 +98,8 @@ impl<T: Node> Arena<T> {
 
     /// Two different nodes at once.
     pub(super) fn pair(&mut self, a: u32, b: u32) -> (&mut T, &mut T) {
+        #[cfg(test)]
+        effort::look();
         let [a, b] =
             self.nodes.get_disjoint_mut([ix(a), ix(b)]).expect("a node is no sibling of itself");
         (a, b)
@@ -142,6 +146,8 @@ impl<T> Index<u32> for Arena<T> {
     type Output = T;
     #[inline]
     fn index(&self, id: u32) -> &T {
+        #[cfg(test)]
+        effort::look();
         &self.nodes[ix(id)]
     }
 }
@@ -149,6 +155,8 @@ impl<T> Index<u32> for Arena<T> {
 impl<T> IndexMut<u32> for Arena<T> {
     #[inline]
     fn index_mut(&mut self, id: u32) -> &mut T {
+        #[cfg(test)]
+        effort::look();
         &mut self.nodes[ix(id)]
     }
 }

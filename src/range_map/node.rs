@@ -3,6 +3,8 @@
 use core::hint::select_unpredictable;
 use core::mem::{needs_drop, replace};
 
+#[cfg(test)]
+use super::effort;
 use super::shelf::Shelf;
 
 /// No node.
@@ -179,6 +181,8 @@ impl<V, const N: usize> Leaf<V, N> {
     /// costs more.
     #[inline(always)]
     fn open<const COUNT: usize>(&mut self, at: usize) {
+        #[cfg(test)]
+        effort::moved(self.live().saturating_sub(at));
         let len = self.len.min(N - COUNT);
         let unused: [u8; COUNT] = core::array::from_fn(|nth| self.vals.place(len + nth));
         for from in (at..len).rev() {
@@ -195,6 +199,13 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// The same for any number.
     fn open_many(&mut self, at: usize, count: usize) {
+        match count {
+            1 => return self.open::<1>(at),
+            2 => return self.open::<2>(at),
+            _ => {}
+        }
+        #[cfg(test)]
+        effort::moved(self.live().saturating_sub(at));
         let len = self.live();
         for from in (at..len).rev() {
             let to = from + count;
@@ -208,6 +219,8 @@ impl<V, const N: usize> Leaf<V, N> {
     /// Closes `COUNT` slots from `at`, whose values are gone or need no drop.
     #[inline(always)]
     fn close<const COUNT: usize>(&mut self, at: usize) {
+        #[cfg(test)]
+        effort::moved(self.live().saturating_sub(at));
         let left = self.live().saturating_sub(COUNT);
         let unused: [u8; COUNT] = core::array::from_fn(|nth| self.vals.place(at + nth));
         for to in at..left {
@@ -226,6 +239,13 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// The same for the slots `from..to`.
     fn close_many(&mut self, from: usize, to: usize) {
+        match to - from {
+            1 => return self.close::<1>(from),
+            2 => return self.close::<2>(from),
+            _ => {}
+        }
+        #[cfg(test)]
+        effort::moved(self.live().saturating_sub(from));
         let len = self.live();
         for source in to..len {
             let at = from + (source - to);
@@ -369,6 +389,8 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Moves the first `count` ranges of `right` behind those of `self`.
     pub(super) fn pull(&mut self, right: &mut Self, count: usize) {
+        #[cfg(test)]
+        effort::moved(count);
         let len = self.live();
         self.starts[len..len + count].copy_from_slice(&right.starts[..count]);
         self.ends[len..len + count].copy_from_slice(&right.ends[..count]);
@@ -381,6 +403,8 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Moves the last `count` ranges of `self` before those of `right`.
     pub(super) fn push_into(&mut self, right: &mut Self, count: usize) {
+        #[cfg(test)]
+        effort::moved(count);
         let len = self.live();
         let from = len - count;
         right.open_many(0, count);
@@ -416,11 +440,7 @@ impl<V, const N: usize> Leaf<V, N> {
         // Both copies first: one that panics finds the leaf unchanged.
         let left = (head < start).then(|| dup(start, self.val(at)));
         let right = (end < tail).then(|| dup(end, self.val(at)));
-        if below + above == 1 {
-            self.open::<1>(at + 1)
-        } else {
-            self.open::<2>(at + 1)
-        }
+        self.open_many(at + 1, below + above);
         let middle = at + below;
         if let Some(left) = left {
             self.vals.swap(at, middle);
@@ -464,11 +484,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 *doomed = self.vals[at].take();
             }
         }
-        if last - first == 1 {
-            self.close::<1>(last)
-        } else {
-            self.close::<2>(first + 1)
-        }
+        self.close_many(first + 1, last + 1);
         -(last - first).cast_signed()
     }
 
@@ -715,11 +731,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.starts[to - 1] = end;
         }
         if replaced == 0 {
-            if added == 1 {
-                self.open::<1>(first)
-            } else {
-                self.open::<2>(first)
-            }
+            self.open_many(first, added);
             self.starts[first] = new_start;
             self.ends[first] = new_end;
             self.vals[first] = val.take();
@@ -827,6 +839,8 @@ impl<const N: usize> Inner<N> {
 
     /// Adds `child` in slot `at`, with nothing known of it yet.
     pub(super) fn insert(&mut self, at: usize, child: u32) {
+        #[cfg(test)]
+        effort::moved(self.live().saturating_sub(at));
         let len = self.live();
         self.child.copy_within(at..len, at + 1);
         self.firsts.copy_within(at..len, at + 1);
@@ -838,6 +852,8 @@ impl<const N: usize> Inner<N> {
 
     /// Removes slot `at`; the gaps around it are the caller's to mend.
     pub(super) fn remove(&mut self, at: usize) {
+        #[cfg(test)]
+        effort::moved(self.live().saturating_sub(at));
         let len = self.live();
         self.child.copy_within(at + 1..len, at);
         self.firsts.copy_within(at + 1..len, at);
@@ -869,6 +885,8 @@ impl<const N: usize> Inner<N> {
     }
 
     fn copy_from(&mut self, to: usize, other: &Self, from: usize, count: usize) {
+        #[cfg(test)]
+        effort::moved(count);
         self.child[to..to + count].copy_from_slice(&other.child[from..from + count]);
         self.firsts[to..to + count].copy_from_slice(&other.firsts[from..from + count]);
         self.lasts[to..to + count].copy_from_slice(&other.lasts[from..from + count]);

@@ -70,11 +70,11 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
         self.set_edges(first, last);
         let Path { before, limit, .. } = self.path;
-        let lead = if is_first { (0, 0) } else { (old_first - before, first - before) };
-        let trail = if limit == UNUSED { (0, 0) } else { (limit - old_last, limit - last) };
+        let front = if is_first { (0, 0) } else { (old_first - before, first - before) };
+        let back = if limit == UNUSED { (0, 0) } else { (limit - old_last, limit - last) };
         if first == old_first || last == old_last {
             let (place, (old, new)) =
-                if last == old_last { (Place::Before, lead) } else { (Place::After, trail) };
+                if last == old_last { (Place::Before, front) } else { (Place::After, back) };
             let Edit { opened, closed, only, .. } = edit;
             let undone = Pending { place, opened: old, inside: opened, beside: new };
             if self.pending == undone && closed == 0 && only {
@@ -88,8 +88,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         }
         self.flush();
         self.tell(Place::Inside, edit.opened, edit.closed);
-        self.tell(Place::Before, lead.1, lead.0);
-        self.tell(Place::After, trail.1, trail.0);
+        self.tell(Place::Before, front.1, front.0);
+        self.tell(Place::After, back.1, back.0);
     }
 
     /// Tells the nodes above the finger's leaf what is pending.
@@ -180,9 +180,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     pub(super) fn expected(&self, (level, id, at): (usize, u32, usize), below: u64) -> u64 {
         let Pending { place, opened, inside, beside } = self.pending;
         let node = &self.inners[id];
-        let (mut below, mut lead) = (below, node.lead(at));
+        let (mut below, mut before) = (below, node.lead(at));
         if opened == 0 {
-            return below.max(lead);
+            return below.max(before);
         }
         assert!(opened > inside.max(beside), "invariant 14: nothing grew");
         if level == 1 && node.child[at] == self.path.leaf {
@@ -198,9 +198,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             && id == self.path.at(level).0
             && self.knows_of(place) == Some((level, at))
         {
-            assert!(lead == opened, "invariant 14: what was opened is beside the leaf");
-            lead = beside;
+            assert!(before == opened, "invariant 14: what was opened is beside the leaf");
+            before = beside;
         }
-        below.max(lead)
+        below.max(before)
     }
 }
