@@ -69,7 +69,8 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if start >= end || self.len == 0 {
             return;
         }
-        let mut key = start;
+        // A descent for this key ends in the leaf of the range around `start`.
+        let mut key = start + 1;
         loop {
             let limit = self.seek(key);
             // Dropped at the end of the step, when the tree is whole.
@@ -89,7 +90,6 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             if limit >= end {
                 return;
             }
-            // A descent for this key ends in the leaf that starts at the limit.
             key = limit + 1;
         }
     }

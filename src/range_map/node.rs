@@ -589,7 +589,8 @@ impl<V, const N: usize> Leaf<V, N> {
             self.close_many(from, to);
         }
         let grew = -to.wrapping_sub(from).cast_signed();
-        Ok(Edit { grew, opened: self.gap_before(from), closed, ..Edit::NOTHING })
+        let inside = from > 0 && from < self.len;
+        Ok(Edit { grew, opened: self.gap_before(from), closed, only: false, inside })
     }
 
     /// Puts `val` on `start..end`, which lies in the gap before slot `at`, and joins
@@ -755,7 +756,8 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         let opened = self.gap_before(first).max(self.gap_before(first + added));
         let grew = added.wrapping_sub(replaced).cast_signed();
-        Ok(Edit { grew, opened, closed, ..Edit::NOTHING })
+        let inside = first > 0 && first + added < self.len;
+        Ok(Edit { grew, opened, closed, only: false, inside })
     }
 }
 
