@@ -160,7 +160,7 @@ impl Ground {
         }
         (self.reserved, self.span) = (Some(kept), inner);
         // If it cannot be had, it is not there when it is needed.
-        self.ballast = Self::spare(inner.start());
+        self.ballast = self.spare();
         Ok(())
     }
 
@@ -252,14 +252,18 @@ impl Ground {
         drop(self.ballast.take().ok_or(Errno::NOMEM)?);
         let answer = self.map(span, Prot::empty(), NO_ACCESS, Bytes::Zero);
         // For the next time, at the price of being at the limit again.
-        self.ballast = Self::spare(self.span.start());
+        self.ballast = self.spare();
         answer
     }
 
     /// A mapping that counts as one and nothing else.
-    fn spare(near: u64) -> Option<Scratch> {
+    fn spare(&self) -> Option<Scratch> {
         // As little as may be: the kernel rounds it up to a page, here and at the end.
-        Scratch::map(Span::of(near, 1)?, Prot::empty(), BALLAST, Bytes::Zero).ok()
+        let target = Span::of(self.span.start(), 1)?;
+        let spare = Scratch::map(target, Prot::empty(), BALLAST, Bytes::Zero).ok()?;
+        // The kernel likes a hole in here as well as any place; that is to be filled.
+        let ours = u64::try_from(spare.start).is_ok_and(|start| self.span.contains(start));
+        (!ours).then_some(spare)
     }
 
     /// Maps `span` and replaces what is there.

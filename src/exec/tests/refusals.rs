@@ -280,6 +280,24 @@ fn addresses_that_somebody_else_got_are_left_alone() {
 }
 
 #[test]
+fn what_is_kept_in_store_lands_in_no_hole() {
+    alone("exec::tests::refusals::what_is_kept_in_store_lands_in_no_hole", || {
+        // No page is free above the world, so that a hole in it is where the kernel maps
+        // next.
+        let top = Reservation::new(64 * PAGE).unwrap().span().last();
+        let _plugs: Vec<_> = core::iter::repeat_with(|| Reservation::new(PAGE).unwrap())
+            .take_while(|page| page.span().start() > top)
+            .collect();
+        let mut world = furnished();
+        // Pages are lost on the way; what they left is closed at the limit of mappings.
+        let plan = Plan { passes: 2, fails: Some((2, Failure::Lost)), ..Plan::default() };
+        let op = remap(0, [7, 7], Target::At(23), false);
+        run(&mut world, &op, plan).0.unwrap_err();
+        assert_eq!(world.exec.verify().unwrap(), []);
+    });
+}
+
+#[test]
 fn a_reservation_that_fails_half_way_leaves_nothing() {
     let align = 1 << 21;
     let free = Reservation::options().aligned(align).reserve(4 * align).unwrap().span();
