@@ -53,9 +53,7 @@ fn not_permitted(span: Span) -> Why {
         let region = Some((ram.span(), ram.name().to_owned()));
         return Why { rule: Rule::StrictDevmem, region };
     }
-    let held =
-        list.resources_in(pages).find(|resource| list.driver(resource.span().start()).is_some());
-    match held {
+    match list.first_driver(pages) {
         Some(held) => Why {
             rule: Rule::IoStrictDevmem { driver: Some(held.name().to_owned()) },
             region: Some((held.span(), held.name().to_owned())),

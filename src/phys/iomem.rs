@@ -198,12 +198,13 @@ impl Iomem {
         core::iter::successors(first, |inner| self.resources.get(inner.parent?))
     }
 
-    /// The innermost entries in `span`, in ascending order; one that others interrupt
-    /// comes more than once.
-    pub(super) fn resources_in(&self, span: Span) -> impl Iterator<Item = &Resource> {
-        self.innermost
-            .overlapping(span.start()..=span.last())
-            .filter_map(|(_, nth)| self.resources.get(*nth))
+    /// The first entry in `span` that is a driver's.
+    pub(super) fn first_driver(&self, span: Span) -> Option<&Resource> {
+        let mut innermost = self.innermost.overlapping(span.start()..=span.last());
+        innermost.find_map(|(range, _)| {
+            self.driver(*range.start())?;
+            self.at(*range.start())
+        })
     }
 
     /// The first entry in `span` that is, or lies in, memory that the kernel manages.
@@ -295,6 +296,17 @@ mod tests {
         assert_eq!(first(0x1_8000, 0x1_8fff), Some(("System RAM", 0x1000)));
         assert_eq!(first(0xa_0000, 0x1f_ffff), Some(("System RAM", 0x10_0000)));
         assert_eq!(first(0xa_0000, 0xf_ffff), None);
+    }
+
+    #[test]
+    fn who_holds_a_span_lies_in_it() {
+        let list = "0-ffff : 0000:00:04.0\n  0-fff : nvme\n  2000-2fff : other\n";
+        let list = Iomem::parse(list).unwrap();
+        let first =
+            |first, last| list.first_driver(Span::new(first, last).unwrap()).map(Resource::name);
+        assert_eq!(first(0, 0xffff), Some("nvme"));
+        assert_eq!(first(0x1000, 0x2000), Some("other"));
+        assert_eq!(first(0x1000, 0x1fff), None);
     }
 
     #[test]
