@@ -66,6 +66,11 @@ impl Resource {
         self.depth
     }
 
+    /// Whether all of `span` lies in it.
+    const fn holds(&self, span: Span) -> bool {
+        self.span.contains(span.start()) && self.span.contains(span.last())
+    }
+
     /// Whether it is memory that the kernel manages.
     fn is_ram(&self) -> bool {
         self.name.starts_with("System RAM")
@@ -118,8 +123,8 @@ impl Iomem {
     ///
     /// # Errors
     ///
-    /// [`Error::Syntax`] for a line that is not one, the last address being below
-    /// the first included.
+    /// [`Error::Syntax`] for a line that is not one; that includes one whose last address
+    /// is below its first, and one that does not lie in what it is said to lie in.
     ///
     /// # Examples
     ///
@@ -135,18 +140,23 @@ impl Iomem {
         for (nth, line) in text.lines().enumerate() {
             let syntax = || Error::Syntax { line: nth.saturating_add(1) };
             let entry = line.trim_start_matches(' ');
-            let depth = line.len().saturating_sub(entry.len()) / 2;
+            let indent = line.len().saturating_sub(entry.len());
+            let depth = indent / 2;
             let (range, name) = entry.split_once(" : ").ok_or_else(syntax)?;
-            let (first, last) = range.split_once('-').ok_or_else(syntax)?;
-            let address = |hex| u64::from_str_radix(hex, 16).map_err(|_| syntax());
-            let span = Span::new(address(first)?, address(last)?).ok_or_else(syntax)?;
-            if depth > around.len() {
+            let span = range
+                .split_once('-')
+                .and_then(|(first, last)| Span::new(address(first)?, address(last)?));
+            let span = span.ok_or_else(syntax)?;
+            if indent % 2 != 0 || depth > around.len() {
                 return Err(syntax());
             }
             around.truncate(depth);
+            let parent = around.last().copied();
+            if parent.and_then(|nth| resources.get(nth)).is_some_and(|r| !r.holds(span)) {
+                return Err(syntax());
+            }
             // What comes later is deeper, and overwrites.
             innermost.insert(span.start()..=span.last(), resources.len());
-            let parent = around.last().copied();
             around.push(resources.len());
             resources.push(Resource { span, name: name.to_owned(), depth, parent });
         }
@@ -252,6 +262,11 @@ impl Iomem {
     }
 }
 
+/// A number of hexadecimal digits alone, without the sign that Rust would take.
+fn address(hex: &str) -> Option<u64> {
+    u64::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+'))
+}
+
 /// Whether a name is a PCI device's address, `0000:00:04.0`.
 fn is_pci_device(name: &str) -> bool {
     let hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
@@ -319,8 +334,21 @@ mod tests {
 
     #[test]
     fn a_line_that_is_none_is_told_by_its_number() {
-        for line in ["", "0-1", "0 : a", "g-1 : a", "0-1 :a", "1-0 : a", "    0-1 : a", "-1-1 : a"]
-        {
+        let table = [
+            "",
+            "0-1",
+            "0 : a",
+            "g-1 : a",
+            "0-1 :a",
+            "1-0 : a",
+            "-1-1 : a",
+            "+0-1 : a",
+            " 0-1 : a",    // half a step in
+            "    0-1 : a", // two steps
+            "  e-10 : a",  // not in the first
+            "  10-10 : a",
+        ];
+        for line in table {
             let text = format!("0-f : first\n{line}\n");
             assert_eq!(Iomem::parse(&text), Err(Error::Syntax { line: 2 }), "{line:?}");
         }

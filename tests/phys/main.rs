@@ -16,6 +16,9 @@
 
 mod dumps;
 mod executor;
+mod iomem;
+#[path = "../iomem_model/mod.rs"]
+mod iomem_model;
 mod modes;
 mod support;
 mod windows;
