@@ -1,7 +1,7 @@
 //! Protection, flags and marks, and what updates tell.
 
 use super::{PAGE, R, RW, RX, drawn, span, spans};
-use addrspace::{Backing, Error, Gaps, Limits, MapFlags, Mapping, OpError, Update, ignore};
+use addrspace::{Backing, Error, Gaps, Limits, MapFlags, Mapping, OpError, Remap, Update, ignore};
 
 #[test]
 fn protect_skips_gaps_and_a_query_tells_of_them() {
@@ -154,14 +154,29 @@ fn a_refusing_handler_is_told_from_where_on() {
 
 #[test]
 fn an_update_can_be_copied_and_shown() {
-    let mut space = drawn("rw");
-    let mut shown = String::new();
-    space
-        .unmap(0, 2 * PAGE, |update| {
-            let copy = update;
-            shown = format!("{update:?}");
-            assert_eq!(copy.pieces().iter().count(), 2);
-        })
-        .unwrap();
-    assert!(shown.starts_with("Unmap { span: 0x0..=0x1fff, pieces: [Region {"), "{shown}");
+    let mut space = drawn("rw....");
+    let mut shown = Vec::new();
+    let mut show = |update: Update<'_>| {
+        let copy = update;
+        shown.push(format!("{copy:?}"));
+        let left = copy.pieces().iter();
+        assert_eq!(format!("{left:?}"), format!("{:?}", update.pieces()));
+    };
+    let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
+    space.protect(0, 2 * PAGE, R, &mut show).unwrap();
+    space.set_flags(0, PAGE, locked, none, &mut show).unwrap();
+    space.remap(0, 2 * PAGE, 2 * PAGE, Remap::to(2 * PAGE), &mut show).unwrap();
+    space.map_at(3 * PAGE, PAGE, Mapping::anonymous(RW), &mut show).unwrap();
+    space.unmap(2 * PAGE, 2 * PAGE, &mut show).unwrap();
+    let begins = [
+        "Protect { span: 0x0..=0x1fff, prot: Prot(READ), pieces: [Region {",
+        "Flags { span: 0x0..=0xfff, set: MapFlags(LOCKED), clear: MapFlags(0x0), pieces: [Region {",
+        "Move { from: 0x0..=0x1fff, to: 0x2000..=0x3fff, keep_source: false, pieces: [Region {",
+        "Map { region: Region { span: 0x3000..=0x3fff",
+        "Unmap { span: 0x2000..=0x3fff, pieces: [Region {",
+    ];
+    for (shown, begin) in shown.iter().zip(begins) {
+        assert!(shown.starts_with(begin), "{shown}");
+    }
+    assert_eq!(shown.len(), begins.len());
 }
