@@ -45,6 +45,11 @@ fn not_permitted(span: Span) -> Why {
     let Some(list) = Iomem::read().ok().filter(|list| !list.is_hidden()) else {
         return Why { rule: Rule::Strict, region: None };
     };
+    who_keeps(&list, span)
+}
+
+/// Which of the two rules keeps `span`, by what is there.
+fn who_keeps(list: &Iomem, span: Span) -> Why {
     // The whole of a range is refused for one page of it, and one byte of memory in a
     // page makes the page memory.
     let page = rustix::param::page_size().try_into().unwrap_or(1_u64).saturating_sub(1);
@@ -76,4 +81,75 @@ fn lockdown() -> Option<String> {
 fn has_rawio() -> Option<bool> {
     let sets = capabilities(None).ok()?;
     Some(sets.effective.contains(CapabilitySet::SYS_RAWIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "\
+00001000-0009fbff : System RAM
+  00010000-0001ffff : Kernel code
+000f0000-000fffff : System ROM
+c0000000-feffffff : PCI Bus 0000:00
+  febd0000-febd3fff : 0000:00:04.0
+    febd0800-febd0fff : nvme
+  fec00000-fec00fff : 0000:00:05.0
+";
+
+    #[test]
+    fn one_page_of_a_span_is_why_all_of_it_is_refused() {
+        let list = Iomem::parse(LIST).unwrap();
+        let driver = |name: &str| Rule::IoStrictDevmem { driver: Some(name.to_owned()) };
+        let nobody = Rule::IoStrictDevmem { driver: None };
+        let table = [
+            (0x1_8000, 0x1_8fff, Rule::StrictDevmem, Some((0x1000, "System RAM"))),
+            (0x9_fc00, 0x9_ffff, Rule::StrictDevmem, Some((0x1000, "System RAM"))), // its page
+            (0x9_f000, 0xfebd_0fff, Rule::StrictDevmem, Some((0x1000, "System RAM"))),
+            (0xfebd_0000, 0xfebd_3fff, driver("nvme"), Some((0xfebd_0800, "nvme"))),
+            (0xfebd_0000, 0xfebd_0003, driver("nvme"), Some((0xfebd_0800, "nvme"))), // its page
+            (0xfebd_1000, 0xfebd_3fff, nobody.clone(), Some((0xfebd_0000, "0000:00:04.0"))),
+            (0xfec0_0000, 0xfec0_0fff, nobody.clone(), Some((0xfec0_0000, "0000:00:05.0"))),
+            (0xa_0000, 0xa_0fff, nobody, None),
+        ];
+        for (first, last, rule, region) in table {
+            let why = who_keeps(&list, Span::new(first, last).unwrap());
+            let found = why.region.as_ref().map(|(span, name)| (span.start(), &**name));
+            assert_eq!((why.rule, found), (rule, region), "{first:#x}..={last:#x}");
+        }
+    }
+
+    #[test]
+    fn why_a_device_does_not_open_is_told_by_the_number() {
+        let table = [
+            (Errno::NOENT, Rule::NoNode),
+            (Errno::NOTDIR, Rule::NoNode),
+            (Errno::NXIO, Rule::NoDriver),
+            (Errno::NODEV, Rule::NoDriver),
+            (Errno::ACCESS, Rule::Permissions),
+            (Errno::IO, Rule::Other),
+        ];
+        for (errno, rule) in table {
+            assert_eq!(open(errno), rule);
+        }
+        let rule =
+            if has_rawio() == Some(false) { Rule::Capability } else { Rule::Lockdown(lockdown()) };
+        assert_eq!(open(Errno::PERM), rule);
+    }
+
+    #[test]
+    fn why_a_range_is_refused_is_told_by_call_and_number() {
+        let span = Span::new(0x1000, 0x1fff).unwrap();
+        let table = [
+            (Access::Map, Errno::AGAIN, Rule::Caching),
+            (Access::Map, Errno::INVAL, Rule::NoSuchAddress),
+            (Access::Map, Errno::OVERFLOW, Rule::NoSuchAddress),
+            (Access::Read, Errno::FAULT, Rule::BeyondSeek),
+            (Access::Write, Errno::INVAL, Rule::BeyondSeek),
+            (Access::Read, Errno::IO, Rule::Other),
+        ];
+        for (call, errno, rule) in table {
+            assert_eq!(access(call, span, errno).rule, rule);
+        }
+    }
 }

@@ -142,3 +142,45 @@ fn a_hole_in_the_midst_keeps_everything_in_its_place() {
         }
     }
 }
+
+/// A limit for the sizes of files stands for a file system that is full.
+#[test]
+fn a_full_file_system_ends_a_dump() {
+    const CHILD: &str = "ADDRSPACE_TEST_FULL";
+    if std::env::var_os(CHILD).is_none() {
+        // The limit is the whole process's.
+        let name = ["--exact", "dumps::a_full_file_system_ends_a_dump"];
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(name).env(CHILD, "").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let memory = Scratch::memory(0x5000);
+    let to = Scratch::path_alone();
+    let device = memory.device().cached().open().unwrap();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes `limit` alone.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) }, 0);
+    let small = libc::rlimit { rlim_cur: 0x3000, ..limit };
+    // SAFETY: without the signal, the call is refused.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    // SAFETY: the kernel reads `small` alone.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const small) }, 0);
+    let results = [true, false].map(|direct| {
+        let options = DumpOptions { direct, chunk: 0x1000, ..DumpOptions::default() };
+        device.dump(0..=0x4fff, to.path(), &options, quiet)
+    });
+    // SAFETY: as above; what else the process writes has room again.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+    for result in results {
+        let refused = Error::Target {
+            path: to.path().to_owned(),
+            call: "write",
+            done: 0x3000,
+            errno: libc::EFBIG,
+        };
+        assert_eq!(result.unwrap_err(), refused);
+    }
+    assert!(to.bytes() == memory.bytes()[..0x3000]);
+}
