@@ -14,6 +14,7 @@ mod arguments;
 mod changes;
 mod merging;
 mod places;
+mod queries;
 mod remap;
 mod snapshots;
 mod text;

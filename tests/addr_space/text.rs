@@ -140,3 +140,33 @@ fn each_error_has_the_errno_that_linux_answers() {
         assert!(told || error.to_string().contains("zero"), "{error}");
     }
 }
+
+/// What an embedder sees when an assertion on it fails.
+#[test]
+fn debug_shows_the_regions() {
+    let mut space = crate::drawn(".rw");
+    let regions = format!("{:?}", space.regions().collect::<Vec<_>>());
+    assert!(regions.starts_with("[Region {"), "{regions}");
+    assert_eq!(format!("{:?}", space.regions_in(0, 3 * PAGE)), regions);
+    let shown = format!("{space:?}");
+    assert!(shown.starts_with("AddrSpace {") && shown.contains(&regions), "{shown}");
+    assert_eq!(format!("{:?}", space.picture()), ".rw");
+    let maps = space.maps(|_| addrspace::Label::<&str>::default());
+    assert_eq!(format!("{maps:?}"), "Maps { start: 0, .. }");
+
+    let mut shown = Vec::new();
+    let mut hear = |update: addrspace::Update<'_>| {
+        let pieces = format!("{:?}", update.pieces());
+        assert!(pieces.starts_with("[Region {"), "{pieces}");
+        let update = format!("{update:?}");
+        assert!(update.contains(&pieces), "{update}");
+        shown.push(update.split(' ').next().unwrap().to_owned());
+    };
+    space.map_at(PAGE, PAGE, Mapping::anonymous(RW), &mut hear).unwrap();
+    space.protect(PAGE, PAGE, R, &mut hear).unwrap();
+    let (set, clear) = (MapFlags::LOCKED, MapFlags::empty());
+    space.set_flags(PAGE, PAGE, set, clear, &mut hear).unwrap();
+    space.remap(PAGE, PAGE, PAGE, addrspace::Remap::to(0), &mut hear).unwrap();
+    space.unmap(0, PAGE, &mut hear).unwrap();
+    assert_eq!(shown, ["Map", "Protect", "Flags", "Move", "Unmap"]);
+}
