@@ -69,6 +69,15 @@ fn a_file_ends_before_its_byte_2_to_the_64() {
     let grown = space.remap(0x10000, PAGE, 2 * PAGE, addrspace::Remap::in_place(), ignore);
     assert_eq!(grown.unwrap_err().errno(), 22);
     map(&mut space, Mapping::tag(R, 3, u64::MAX)).unwrap();
+
+    // Nor to the 2^64 bytes of a space that has them; to map so many is outside of any.
+    let mut space: AddrSpace = AddrSpace::whole(PAGE).unwrap();
+    let (file, len) = (Mapping::file(R, 3, 0), u64::MAX);
+    space.map_at(0, PAGE, file, ignore).unwrap();
+    let grown = space.remap(0, PAGE, len, addrspace::Remap::in_place(), ignore);
+    assert_eq!(grown, Err(Error::OffsetOverflow { verb: Verb::Remap, len, offset: 0 }));
+    let mapped = space.map_at(0, len, file, ignore);
+    assert_eq!(mapped, Err(Error::OutOfBounds { verb: Verb::Map, addr: 0, len }));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{PAGE, R, RW, drawn, space, span};
 use addrspace::{Backing, Mapping, Region, ignore};
 
 /// Where a file's bytes are seen: the span, and the offset of its first byte.
-fn seen(pieces: impl Iterator<Item = Region<'_>>) -> Vec<(u64, u64, u64)> {
+fn seen(pieces: &mut dyn Iterator<Item = Region<'_>>) -> Vec<(u64, u64, u64)> {
     pieces
         .map(|piece| match piece.backing {
             Backing::File { file: 7, offset } => (piece.start(), piece.last(), offset),
@@ -34,7 +34,11 @@ fn bytes_of_a_file_are_found_wherever_they_are_mapped() {
         ((u64::MAX, 1), vec![]),
     ];
     for ((offset, len), pieces) in table {
-        assert_eq!(seen(space.pieces_of(&7, offset, len)), pieces, "{len:#x} bytes at {offset:#x}");
+        assert_eq!(
+            seen(&mut space.pieces_of(&7, offset, len)),
+            pieces,
+            "{len:#x} bytes at {offset:#x}"
+        );
     }
     assert_eq!(space.pieces_of(&9, 0, u64::MAX).count(), 0);
     // What else the region says is said of the piece.
