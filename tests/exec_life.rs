@@ -740,6 +740,22 @@ fn a_reader_that_comes_late_sees_what_is() {
     assert_eq!(*exec.reader().load(), *exec.space());
 }
 
+/// What a failing assertion on one prints.
+#[test]
+fn debug_shows_the_books_and_who_follows_them() {
+    let (mut exec, start) = executor(64);
+    exec.observe(|_| {});
+    let reader = exec.reader();
+    exec.map_at(start, PAGE, Memory::anonymous(RW)).unwrap();
+    assert_eq!(format!("{reader:?}"), "Reader { regions: 1 }");
+    let books = format!("{:?}", exec.space());
+    assert_eq!(format!("{:?}", reader.load()), books);
+    let shown = format!("{exec:?}");
+    for part in [books.as_str(), "1 listeners", "Publisher of "] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+}
+
 #[test]
 fn copies_that_nobody_reads_are_freed() {
     exec_model::alone("copies_that_nobody_reads_are_freed", || {

@@ -193,3 +193,20 @@ fn what_is_sent_between_threads_stays_sendable() {
     is(&RangeMap::<u64, String>::new());
     is(&RangeMap::<Frame, u8, 3, 3, 3>::default());
 }
+
+/// What a failing assertion on one prints.
+#[test]
+fn debug_shows_what_is_there_and_what_is_left() {
+    let mut map: Small<u8, char> = [(1..3, 'a'), (5..6, 'b')].into_iter().collect();
+    assert_eq!(format!("{map:?}"), "{1..3: 'a', 5..6: 'b'}");
+    let mut gaps = map.gaps(0..9);
+    assert_eq!(format!("{gaps:?}"), "Gaps [0..1, 3..5, 6..9]");
+    gaps.next();
+    assert_eq!(format!("{gaps:?}"), "Gaps [3..5, 6..9]");
+    let mut all = map.clone().into_iter();
+    assert_eq!(format!("{all:?}"), "IntoIter { left: 2, .. }");
+    all.next();
+    assert_eq!((format!("{all:?}").as_str(), all.len()), ("IntoIter { left: 1, .. }", 1));
+    assert_eq!(format!("{:?}", map.insert(8..9, 'c')), "Displaced { inserts: true, .. }");
+    assert_eq!(format!("{:?}", map.remove(0..2)), "Displaced { inserts: false, .. }");
+}
