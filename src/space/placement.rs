@@ -306,3 +306,28 @@ fn scale(bits: u64, count: u64) -> u64 {
     let product = u128::from(bits).wrapping_mul(u128::from(count)); // two u64 fit a u128
     u64::try_from(product.div_euclid(PARTS)).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    /// A placement that asks for no less than the granule stays as it is.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    #[test]
+    fn coarser_places_are_multiples_of_the_granule() {
+        use super::Placement;
+
+        let table = [
+            ((1, 0), (8, 0)),
+            ((0, 0), (8, 0)),
+            ((4, 4), (8, 0)),
+            ((12, 0), (8, 0)),
+            ((16, 4), (8, 0)),
+            ((8, 0), (8, 0)),
+            ((16, 8), (16, 8)),
+            ((24, 16), (24, 16)),
+        ];
+        for ((align, offset), (coarse, kept)) in table {
+            let place = Placement::highest().near(5).aligned_at(align, offset);
+            assert_eq!(place.coarser(8), place.aligned_at(coarse, kept), "{offset} past {align}");
+        }
+    }
+}

@@ -65,6 +65,23 @@ fn bounds_hold_the_mapping_but_not_its_guards() {
 }
 
 #[test]
+fn a_hint_out_of_the_bounds_is_nothing() {
+    let bounds = Placement::lowest().within(0x12000, 4 * PAGE);
+    let table = [
+        (0x10000, 0x12000),
+        (0x11000, 0x12000), // its first page is outside
+        (0x12000, 0x12000),
+        (0x14000, 0x14000),
+        (0x15000, 0x12000), // its last page
+        (0x18000, 0x12000),
+    ];
+    for (hint, place) in table {
+        let found = space().map_any(2 * PAGE, Mapping::anonymous(R), bounds.near(hint), ignore);
+        assert_eq!(found, Ok(place), "near {hint:#x}");
+    }
+}
+
+#[test]
 fn alignment_is_that_of_the_address_not_of_the_distance() {
     let mut space: AddrSpace = AddrSpace::new(0x11000, 16 * PAGE, PAGE).unwrap();
     let read = Mapping::anonymous(R);
