@@ -26,6 +26,8 @@ thread_local! {
     static USAGE: Cell<Usage> = const { Cell::new(Usage { allocations: 0, blocks: 0, live: 0 }) };
     /// How many more allocations succeed, if any are to fail.
     static ALLOWED: Cell<Option<u64>> = const { Cell::new(None) };
+    /// Whether those after the first that fails do so too.
+    static FOR_GOOD: Cell<bool> = const { Cell::new(false) };
     static FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -42,8 +44,17 @@ impl Failing {
     /// the caller does about it may allocate.
     pub(crate) fn after(allowed: u64) -> Self {
         FAILED.set(false);
+        FOR_GOOD.set(false);
         ALLOWED.set(Some(allowed));
         Self(())
+    }
+
+    /// Lets all allocations after `allowed` fail.
+    #[allow(dead_code, reason = "not every test that counts needs it")]
+    pub(crate) fn for_good_after(allowed: u64) -> Self {
+        let failing = Self::after(allowed);
+        FOR_GOOD.set(true);
+        failing
     }
 
     /// Ends it, and says whether an allocation has failed.
@@ -58,7 +69,9 @@ impl Failing {
 fn fails() -> bool {
     match ALLOWED.get() {
         Some(0) => {
-            ALLOWED.set(None);
+            if !FOR_GOOD.get() {
+                ALLOWED.set(None);
+            }
             FAILED.set(true);
             true
         }
