@@ -50,6 +50,13 @@ use rustix::fd::AsFd;
 /// of the kernel's regions after the other, which are read from `/proc` (Linux 5.7;
 /// 5.13 for files; memory of devices may not move at all).
 ///
+/// # Memory
+///
+/// Where there is no memory for the books a verb answers [`Error::NoMemory`](crate::Error::NoMemory)
+/// and nothing has changed. What reads the kernel's list (a move, a refused call,
+/// [`verify`](Self::verify)) and what copies the books for a [`reader`](Self::reader)
+/// asks for memory as the rest of std does, which ends the process if there is none.
+///
 /// # Threads and faults
 ///
 /// A verb needs the executor for itself (`&mut`). Its changes are not one instant:

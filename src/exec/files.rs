@@ -3,6 +3,7 @@
 use super::sys::Errno;
 use super::view::{KernelRegion, Shown};
 use crate::{AddrSpace, Backing};
+use alloc::collections::TryReserveError;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{self, FileType};
 use std::collections::{HashMap, HashSet};
@@ -77,6 +78,13 @@ impl Files {
             systems: HashMap::new(),
             sweep_at: FIRST_SWEEP,
         }
+    }
+
+    /// Secures the memory for one more file, which the two that follow count on.
+    pub(super) fn secure(&mut self) -> Result<(), TryReserveError> {
+        self.known.try_reserve(1)?;
+        self.numbers.try_reserve(1)?;
+        self.systems.try_reserve(1)
     }
 
     /// The number of `file`, the same for as long as it is mapped.
@@ -169,9 +177,15 @@ impl Files {
         number
     }
 
-    /// Forgets what is not mapped any more.
+    /// Forgets what is not mapped any more, if there is memory to find that out.
     fn sweep(&mut self, books: &AddrSpace) {
-        let mapped: HashSet<u32> = mapped(books).collect();
+        let mut mapped = HashSet::new();
+        for number in numbers(books) {
+            if mapped.try_reserve(1).is_err() {
+                return;
+            }
+            mapped.insert(number);
+        }
         self.known.retain(|number, _| mapped.contains(number));
         self.numbers.retain(|_, number| mapped.contains(number));
         self.sweep_at = self.known.len().saturating_mul(2).max(FIRST_SWEEP);
@@ -180,7 +194,7 @@ impl Files {
     /// Finds the longest run of numbers that nothing has.
     fn find_free(&mut self, books: &AddrSpace) {
         self.sweep(books);
-        let mut used: Vec<u32> = self.known.keys().copied().chain(mapped(books)).collect();
+        let mut used: Vec<u32> = self.known.keys().copied().chain(numbers(books)).collect();
         used.push(u32::MAX);
         used.sort_unstable();
         let (mut from, mut best) = (0_u32, 0_u32..0);
@@ -209,7 +223,7 @@ fn inode(stat: &fs::Stat) -> Inode {
 }
 
 /// The numbers of the files in the books.
-fn mapped(books: &AddrSpace) -> impl Iterator<Item = u32> {
+fn numbers(books: &AddrSpace) -> impl Iterator<Item = u32> {
     books.regions().filter_map(|region| match region.backing {
         Backing::File { file, .. } => Some(*file),
         _ => None,

@@ -8,7 +8,7 @@ use super::memory::{self, Memory, Options, Source, Way};
 use super::mend::Doubt;
 use super::reservation::Reservation;
 use super::sys::Ground;
-use crate::{Backing, MapFlags, Mapping, Placement, Span, Update};
+use crate::{Backing, Error, MapFlags, Mapping, Placement, Span, Update, Verb};
 use rustix::fd::BorrowedFd;
 
 /// A new mapping, ready to be made.
@@ -156,18 +156,21 @@ impl Executor {
     ) -> Result<New<'fd>, ExecError> {
         let Memory { prot, flags, source, options } = *memory;
         memory::check_flags(flags)?;
+        let no_memory = |_| Error::NoMemory { verb: Verb::Map, addr: addr.unwrap_or(0), len };
         let mut granule = 1;
         let (backing, file, way) = match source {
             Source::Anonymous if !flags.contains(MapFlags::SHARED) => {
                 (Backing::Anonymous, None, Way::Direct)
             }
             Source::Anonymous => {
+                self.files.secure().map_err(no_memory)?;
                 // If it cannot be rounded it is refused below.
                 let len = self.space.page_size().round_up(len).unwrap_or(len);
                 let file = self.files.shared_memory(len, &self.space);
                 (Backing::File { file, offset: 0 }, None, Way::Direct)
             }
             Source::File(fd, offset) => {
+                self.files.secure().map_err(no_memory)?;
                 let refused = Refusal::of(Syscall::Fstat, whole(len));
                 let file = self.files.identify(fd, &self.space).map_err(refused)?;
                 let way = if file.safe { Way::Direct } else { Way::Scratch };

@@ -9,8 +9,10 @@ use std::process::Command;
 
 const ASKED: &str = "ADDRSPACE_WITHOUT_MEMORY";
 
+type Call = fn(&AddrSpace, &mut RangeMap<u64, u64>);
+
 /// Each with a space and a map, and no memory.
-const CALLS: [(&str, fn(&AddrSpace, &mut RangeMap<u64, u64>)); 5] = [
+const CALLS: [(&str, Call); 5] = [
     ("clone", |space, _| drop(space.clone())),
     ("fork", |space, _| drop(space.fork(|_| true))),
     ("clone of a map", |_, map| drop(map.clone())),
