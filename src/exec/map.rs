@@ -112,7 +112,7 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// As of [`map_at`](Self::map_at), and [`Error::Occupied`](crate::Error::Occupied) in
+    /// As of [`map_at`](Self::map_at), and [`Error::Occupied`] in
     /// [`ExecError::Refused`] if a page is mapped: nothing has changed.
     ///
     /// # Examples
