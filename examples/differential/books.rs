@@ -2,7 +2,7 @@
 //! the window only.
 
 use addrspace::{
-    AddrSpace, Backing, Error, MapFlags, Mapping, Placement, Prot, Region, Remap, Span, Update,
+    AddrSpace, Backing, Error, MapFlags, Mapping, Placement, Prot, Region, Span, Update,
 };
 
 use super::kernel::Area;
@@ -81,61 +81,6 @@ impl Books {
         self.space != self.before
     }
 
-    pub(crate) fn map_at(
-        &mut self,
-        addr: u64,
-        len: u64,
-        mapping: Mapping<Object>,
-    ) -> Result<(), Error> {
-        self.verb(|space, note| space.map_at(addr, len, mapping, note))
-    }
-
-    pub(crate) fn map_at_no_replace(
-        &mut self,
-        addr: u64,
-        len: u64,
-        mapping: Mapping<Object>,
-    ) -> Result<(), Error> {
-        self.verb(|space, note| space.map_at_no_replace(addr, len, mapping, note))
-    }
-
-    pub(crate) fn map_any(
-        &mut self,
-        len: u64,
-        mapping: Mapping<Object>,
-        placement: Placement,
-    ) -> Result<u64, Error> {
-        self.verb(|space, note| space.map_any(len, mapping, placement, note))
-    }
-
-    pub(crate) fn unmap(&mut self, addr: u64, len: u64) -> Result<(), Error> {
-        self.verb(|space, note| space.unmap(addr, len, note))
-    }
-
-    pub(crate) fn protect(&mut self, addr: u64, len: u64, prot: Prot) -> Result<(), Error> {
-        self.verb(|space, note| space.protect(addr, len, prot, note))
-    }
-
-    pub(crate) fn set_flags(
-        &mut self,
-        addr: u64,
-        len: u64,
-        set: MapFlags,
-        clear: MapFlags,
-    ) -> Result<(), Error> {
-        self.verb(|space, note| space.set_flags(addr, len, set, clear, note))
-    }
-
-    pub(crate) fn remap(
-        &mut self,
-        addr: u64,
-        old_len: u64,
-        new_len: u64,
-        how: Remap,
-    ) -> Result<u64, Error> {
-        self.verb(|space, note| space.remap(addr, old_len, new_len, how, note))
-    }
-
     /// The kernel's own way to choose a place, given its hint.
     pub(crate) fn placement(&self, hint: u64) -> Placement {
         let placement = Placement::highest().within(self.window.start(), self.window_len());
@@ -167,7 +112,11 @@ impl Books {
     }
 
     /// Calls one verb with a handler that looks where the change would be.
-    fn verb<T>(
+    ///
+    /// # Errors
+    ///
+    /// As the verb says.
+    pub(crate) fn change<T>(
         &mut self,
         call: impl FnOnce(
             &mut AddrSpace<Object>,

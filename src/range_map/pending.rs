@@ -2,8 +2,8 @@
 //!
 //! What is unmapped is often mapped again at once. So a gap that grew at the finger is
 //! noted here, and told to the nodes above when something else happens. If it is closed
-//! before that, they never hear of it: this saves a third of the instructions of such a
-//! pair, most of what exact bounds cost.
+//! before that, they never hear of it: this saves a sixth of the instructions of such a
+//! pair.
 
 use super::node::{Edit, NIL, UNUSED};
 use super::tree::{Path, Tree};

@@ -1,10 +1,9 @@
 //! Marking what a space starts with, and going back to it.
 
 use super::commit::{Ack, Cuts};
-use super::error::Verb;
 use super::update::{Answer, Pieces, Update};
 use super::usage::Tally;
-use super::{AddrSpace, Call, Gaps};
+use super::{AddrSpace, Gaps};
 
 impl<F: Clone + PartialEq> AddrSpace<F> {
     /// Marks all that is mapped now as original.
@@ -37,12 +36,9 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// of one per stretch between originals if the gaps are
     /// [`Owned`](crate::Gaps::Owned).
     /// Originals that were unmapped, replaced or protected since are not restored;
-    /// that is what [`restore`](Self::restore) is for.
+    /// that is what [`restore`](Self::restore) is for. Needs no memory.
     ///
     /// # Errors
-    ///
-    /// [`Error::NoMemory`](crate::Error::NoMemory) if the books cannot have the
-    /// memory they may need; nothing was reported and nothing has changed.
     ///
     /// If the handler refuses ([`OpError::Handler`](crate::OpError::Handler)), or
     /// panics, pages below `at` are unmapped, those from `at` on are as before.
@@ -68,10 +64,6 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
         &mut self,
         handler: impl FnMut(Update<'_, F>) -> A,
     ) -> Result<(), A::Error> {
-        let call = Call { verb: Verb::Unmap, addr: self.geometry.start(), len: self.len_clamped() };
-        // For the one region that a refusal may cut, if there is any.
-        let cuts = usize::from(!self.areas.is_empty());
-        self.areas.try_reserve_inserts(cuts).map_err(|_| call.no_memory())?;
         Cleanup { ack: Ack::new(0, Cuts::Out), space: self, gone: Tally::ZERO, counted: 0 }
             .report(handler)
     }

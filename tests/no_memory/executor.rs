@@ -198,7 +198,7 @@ fn ended(what: &str, quiet: bool, run: impl FnOnce() -> Ended) -> Ended {
 fn starve(verbs: &[(&str, Verb)], quiet: bool) -> Vec<(String, Ended)> {
     let mut all = Vec::new();
     for (regions, (name, verb)) in
-        [2, 16, 50].into_iter().flat_map(|r| verbs.iter().map(move |v| (r, v)))
+        [2, 16, 31, 50].into_iter().flat_map(|r| verbs.iter().map(move |v| (r, v)))
     {
         for (way, failing) in WAYS.into_iter().enumerate() {
             for allowed in 0.. {

@@ -68,3 +68,28 @@ fn marking_and_forgetting_need_no_memory() {
         space.check();
     }
 }
+
+/// Also where the host refuses in the midst of a region, of which a part then stays.
+#[test]
+fn going_back_to_the_start_needs_no_memory() {
+    for regions in [1, 31, 500] {
+        for part in [0, PAGE / 2, PAGE, 3 * PAGE] {
+            for nth in [0, regions / 3, regions] {
+                let mut space = furnished::<u32>(regions, Gaps::Owned);
+                let failing = Failing::for_good_after(0);
+                let mut told = 0;
+                let answer = space.unmap_non_original(|update| {
+                    told += 1;
+                    if told <= nth {
+                        return Ok(());
+                    }
+                    update.made_to(update.span().start().saturating_add(part));
+                    Err(())
+                });
+                assert!(!failing.end(), "something was allocated");
+                assert!(answer.is_ok() || told == nth + 1);
+                space.check();
+            }
+        }
+    }
+}

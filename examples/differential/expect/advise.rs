@@ -28,20 +28,20 @@ pub(super) fn madvise(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expe
         };
     };
     if !scene.page.is_aligned(addr) {
-        return said(books.set_flags(addr, len, set, clear));
+        return said(books.change(|space, note| space.set_flags(addr, len, set, clear, note)));
     }
     let Some(end) = end else { return Expected::Rule(Rule::AdviceWraps, EINVAL) };
     if len == 0 {
         return Expected::Rule(Rule::NoLength, 0);
     }
     if addr >= scene.end {
-        return said(books.set_flags(addr, len, set, clear));
+        return said(books.change(|space, note| space.set_flags(addr, len, set, clear, note)));
     }
     if !inside {
         return Expected::LeftOut(Rule::OwnMemory);
     }
     let hole = books.first_gap(addr, end).is_some();
-    match books.set_flags(addr, len, set, clear) {
+    match books.change(|space, note| space.set_flags(addr, len, set, clear, note)) {
         Ok(()) if hole => Expected::Books(ENOMEM),
         result => said(result),
     }

@@ -108,10 +108,11 @@ fn map(
 ) -> Result<u64, Error> {
     let [addr, len, _, flags, ..] = call.args;
     if flags & NO_REPLACE != 0 {
-        books.map_at_no_replace(addr, len, mapping).map(|()| addr)
+        books.change(|space, note| space.map_at_no_replace(addr, len, mapping, note)).map(|()| addr)
     } else if flags & FIXED != 0 {
-        books.map_at(addr, len, mapping).map(|()| addr)
+        books.change(|space, note| space.map_at(addr, len, mapping, note)).map(|()| addr)
     } else {
-        books.map_any(len, mapping, books.placement(scene.page.round_down(addr)))
+        let placement = books.placement(scene.page.round_down(addr));
+        books.change(|space, note| space.map_any(len, mapping, placement, note))
     }
 }

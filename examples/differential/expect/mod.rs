@@ -76,7 +76,9 @@ impl Scene<'_> {
 pub(crate) fn expect(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expected {
     let expected = match call.name {
         Name::Mmap => map::mmap(call, books, scene),
-        Name::Munmap => said(books.unmap(call.args[0], call.args[1])),
+        Name::Munmap => {
+            said(books.change(|space, note| space.unmap(call.args[0], call.args[1], note)))
+        }
         Name::Mprotect => protect::mprotect(call, books, scene),
         Name::Mremap => remap::mremap(call, books, scene),
         Name::Madvise => advise::madvise(call, books, scene),

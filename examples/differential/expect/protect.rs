@@ -14,7 +14,7 @@ pub(super) fn mprotect(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Exp
     let prot = Prot::from_bits_retain(u32::try_from(bits & ACCESS).unwrap_or(0));
     let end = scene.page.round_up(len).and_then(|len| addr.checked_add(len));
     let Some(end) = end.filter(|_| scene.page.is_aligned(addr)) else {
-        return said(books.protect(addr, len, prot));
+        return said(books.change(|space, note| space.protect(addr, len, prot, note)));
     };
     if len == 0 {
         return Expected::Rule(Rule::NoLength, 0);
@@ -30,10 +30,10 @@ pub(super) fn mprotect(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Exp
         return Expected::LeftOut(Rule::OwnMemory);
     }
     if stop == end {
-        return said(books.protect(addr, len, prot));
+        return said(books.change(|space, note| space.protect(addr, len, prot, note)));
     }
     if stop > addr
-        && let Err(error) = books.protect(addr, stop - addr, prot)
+        && let Err(error) = books.change(|space, note| space.protect(addr, stop - addr, prot, note))
     {
         return said(Err(error));
     }

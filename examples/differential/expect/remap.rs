@@ -65,7 +65,7 @@ fn from_6_17(plan: &Plan, books: &mut Books, scene: &Scene<'_>) -> Expected {
         (false, false) => Remap::in_place(),
     };
     let how = if keep { how.keep_source() } else { how };
-    let result = books.remap(addr, old_len, new_len, how);
+    let result = books.change(|space, note| space.remap(addr, old_len, new_len, how, note));
     let said = answer(result);
     if said == EINVAL && !(fixed && old_len == 0 && to == addr) {
         return Expected::Books(said);
@@ -86,7 +86,7 @@ fn from_6_17(plan: &Plan, books: &mut Books, scene: &Scene<'_>) -> Expected {
         return Expected::Rule(Rule::Apart, EFAULT);
     }
     if let (true, Err(Error::Overlap { .. }), 0) = (fixed && to == addr, result, old_len) {
-        let _ = books.unmap(to, new_len);
+        let _ = books.change(|space, note| space.unmap(to, new_len, note));
         return Expected::Rule(Rule::OntoItself, EFAULT);
     }
     Expected::Books(said)
@@ -114,7 +114,7 @@ fn leaving(plan: &Plan, new_pages: u64, books: &mut Books, scene: &Scene<'_>) ->
                 return Expected::Books(EFAULT);
             }
             // The new place is cleared first. A sum that wraps hides that it is the old.
-            let _ = books.unmap(to, new_pages);
+            let _ = books.change(|space, note| space.unmap(to, new_pages, note));
             rule(if books.region_at(addr).is_some() { EINVAL } else { EFAULT })
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn mremap(
     }
     let place = books.placement(0);
     let how = if may_move { Remap::may_move(place) } else { Remap::in_place() };
-    Some(answer(books.remap(addr, old_len, new_len, how)))
+    Some(answer(books.change(|space, note| space.remap(addr, old_len, new_len, how, note))))
 }
 
 /// With `MREMAP_FIXED` or `MREMAP_DONTUNMAP`.
@@ -68,7 +68,7 @@ fn move_to(
     if !plan.can_be_at(to, new_len, scene) {
         return Some(EINVAL);
     }
-    if fixed && let Err(error) = books.unmap(to, new_len) {
+    if fixed && let Err(error) = books.change(|space, note| space.unmap(to, new_len, note)) {
         return Some(answer(Err(error)));
     }
     if old_len > new_len {
@@ -92,11 +92,12 @@ fn move_to(
     }
     let how = if fixed { Remap::to(to) } else { Remap::may_move(books.placement(to)) };
     let how = if keep { how.keep_source() } else { how };
-    Some(answer(books.remap(addr, old_len, new_len, how)))
+    Some(answer(books.change(|space, note| space.remap(addr, old_len, new_len, how, note))))
 }
 
 /// Unmaps what the old range has beyond `new_len`; the refusal, if there is one.
 fn cut(plan: &Plan, new_len: u64, books: &mut Books) -> Option<i64> {
-    let result = books.unmap(plan.addr + new_len, plan.old_len - new_len);
+    let result =
+        books.change(|space, note| space.unmap(plan.addr + new_len, plan.old_len - new_len, note));
     result.err().map(|error| answer(Err(error)))
 }
