@@ -204,3 +204,71 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         below.max(before)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pending, Place, Tree};
+    use alloc::vec::Vec;
+
+    /// Ranges of 8 keys; every third is followed by a gap of 1 to 5.
+    fn tree() -> (Tree<u64, 31, 15, 31>, Vec<u64>) {
+        let (mut tree, mut at) = (Tree::new(), 0);
+        let mut starts = Vec::new();
+        for nth in 0..2_000 {
+            tree.put(at, at + 8, nth, &mut |_, val| *val);
+            starts.push(at);
+            at += 8 + if nth % 3 == 0 { 1 + nth % 5 } else { 0 };
+        }
+        (tree, starts)
+    }
+
+    fn known<const I: usize>(tree: &Tree<u64, 31, 15, I>) -> Vec<u64> {
+        let ids = (0..u32::MAX).take(tree.inners.in_use());
+        ids.flat_map(|id| tree.inners[id].gaps).collect()
+    }
+
+    /// Wherever in its leaf a range lies, but for the ends of the map.
+    #[test]
+    fn nobody_hears_of_what_is_unmapped_and_mapped_again() {
+        let (mut tree, starts) = tree();
+        let before = known(&tree);
+        let mut seen = [0; 3];
+        for (nth, &at) in (0_u64..).zip(&starts).skip(1).take(starts.len() - 2) {
+            tree.cut(at, at + 8, &mut |_, val| *val);
+            assert!(tree.pending.opened >= 8, "nothing is noted of {at}");
+            assert!(known(&tree) == before, "told when {at} went");
+            let place = match tree.pending.place {
+                Place::Before => 0,
+                Place::Inside => 1,
+                Place::After => 2,
+            };
+            seen[place] += 1;
+            tree.check();
+            tree.put(at, at + 8, nth, &mut |_, val| *val);
+            assert!(tree.pending == Pending::NOTHING, "still noted of {at}");
+            assert!(known(&tree) == before, "told when {at} came back");
+        }
+        tree.check();
+        assert!(seen.iter().all(|&count| count > 100), "{seen:?}");
+    }
+
+    /// As another edit does, and a larger gap is then found from above.
+    #[test]
+    fn they_hear_of_it_when_something_else_happens() {
+        let (mut tree, starts) = tree();
+        let end = starts[starts.len() - 1] + 8;
+        for (&at, &other) in starts.iter().skip(1).zip(starts.iter().rev()).take(900) {
+            tree.cut(at, at + 8, &mut |_, val| *val);
+            let gap = tree.next_gap(8, 0, end);
+            assert!(gap.is_some_and(|gap| gap.0 <= at && at + 8 <= gap.1), "{gap:?} for {at}");
+            assert_eq!(tree.prev_gap(8, 0, end), gap);
+            tree.put(other + 2, other + 4, 1, &mut |_, val| *val);
+            tree.check();
+            assert!(tree.pending.opened < 8, "only noted of {at}");
+            assert_eq!((tree.next_gap(8, 0, end), tree.prev_gap(8, 0, end)), (gap, gap));
+            tree.put(at, at + 8, at, &mut |_, val| *val);
+            tree.check();
+            assert_eq!(tree.next_gap(8, 0, end), None);
+        }
+    }
+}
