@@ -11,6 +11,10 @@ use crate::{PageSize, Span};
 /// is given back, once, when it is dropped; what of it cannot be given back, because
 /// it was sealed, stays mapped until the process ends.
 ///
+/// Beside it, it keeps one page somewhere else, for when the kernel's limit of mappings
+/// is reached. So who wants several exact ranges should not count on what is free
+/// between two of these calls: as with any allocation, it may be there that it goes.
+///
 /// # Examples
 ///
 /// ```
