@@ -83,6 +83,9 @@ impl Rows {
         let mut copies = vec![books.clone(); copies];
         self.row("overwrite 8", &script, |(copy, run)| scripts::overwrite(&mut copies[*copy], run));
         self.row_of("iterate", &[(); 16], self.mappings, |()| scripts::iterate(&books));
+        self.row_of("iterate in steps", &[(); 16], self.mappings, |()| {
+            scripts::iterate_in_steps(&books)
+        });
         books.check();
     }
 }

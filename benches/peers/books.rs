@@ -75,19 +75,19 @@ pub trait Books: Clone {
     /// Makes what is mapped now original.
     fn mark_original(&mut self);
     fn unmap_non_original(&mut self);
-    /// Shows each mapping: start, end, word and protection.
-    fn each(&self, show: impl FnMut(u64, u64, u64, u32));
+    /// The mappings, ascending: start, end, word and protection.
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)>;
     fn check(&self);
 }
 
 /// What the contents amount to, for a comparison.
 pub fn digest(books: &impl Books) -> u64 {
     let mut sum = 0u64;
-    books.each(|start, end, word, prot| {
+    for (start, end, word, prot) in books.iter() {
         for word in [start, end, word, u64::from(prot)] {
             sum = sum.wrapping_mul(0x0100_0000_01b3) ^ word;
         }
-    });
+    }
     sum
 }
 
@@ -142,8 +142,8 @@ impl<B: Books> Books for Checked<B> {
     fn unmap_non_original(&mut self) {
         self.0.unmap_non_original();
     }
-    fn each(&self, mut show: impl FnMut(u64, u64, u64, u32)) {
-        self.0.each(|start, end, word, prot| show(start * PAGE, end * PAGE, word, prot));
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+        self.0.iter().map(|(start, end, word, prot)| (start * PAGE, end * PAGE, word, prot))
     }
     fn check(&self) {
         self.0.check();

@@ -34,10 +34,8 @@ fn not_original(ranges: &RangeMap) -> Vec<Range<u64>> {
     unwanted.map(|(range, _)| range.clone()).collect()
 }
 
-fn show_all(ranges: &RangeMap, mut show: impl FnMut(u64, u64, u64, u32)) {
-    for (range, mapping) in ranges.iter() {
-        show(range.start, range.end, mapping.word, mapping.prot);
-    }
+fn all(ranges: &RangeMap) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+    ranges.iter().map(|(range, mapping)| (range.start, range.end, mapping.word, mapping.prot))
 }
 
 impl Books for RangeMap {
@@ -73,8 +71,8 @@ impl Books for RangeMap {
             self.remove(range);
         }
     }
-    fn each(&self, show: impl FnMut(u64, u64, u64, u32)) {
-        show_all(self, show);
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+        all(self)
     }
     fn check(&self) {}
 }
@@ -110,8 +108,8 @@ impl Books for GapIndexed<Mapping> {
             self.remove(range);
         }
     }
-    fn each(&self, show: impl FnMut(u64, u64, u64, u32)) {
-        show_all(self.ranges(), show);
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+        all(self.ranges())
     }
     fn check(&self) {
         self.check(&SPACE);
@@ -172,11 +170,11 @@ impl Books for Nodit {
             drop(self.cut(&interval));
         }
     }
-    fn each(&self, mut show: impl FnMut(u64, u64, u64, u32)) {
-        for (interval, mapping) in self.iter() {
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+        self.iter().map(|(interval, mapping)| {
             let range = ends(interval);
-            show(range.start, range.end, mapping.word, mapping.prot);
-        }
+            (range.start, range.end, mapping.word, mapping.prot)
+        })
     }
     fn check(&self) {}
 }

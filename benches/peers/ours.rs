@@ -33,10 +33,8 @@ impl Books for RangeMap<u64, Mapping> {
     fn unmap_non_original(&mut self) {
         self.retain(|_, mapping| mapping.original());
     }
-    fn each(&self, mut show: impl FnMut(u64, u64, u64, u32)) {
-        for (range, mapping) in self {
-            show(range.start, range.end, mapping.word, mapping.prot);
-        }
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+        self.iter().map(|(range, mapping)| (range.start, range.end, mapping.word, mapping.prot))
     }
     fn check(&self) {
         self.check();
@@ -83,11 +81,11 @@ impl Books for AddrSpace {
     fn unmap_non_original(&mut self) {
         self.unmap_non_original(ignore).expect("nothing refuses");
     }
-    fn each(&self, mut show: impl FnMut(u64, u64, u64, u32)) {
-        for region in self.regions() {
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64, u32)> {
+        self.regions().map(|region| {
             let end = region.span.end().expect("the space ends below 2^64");
-            show(region.span.start(), end, word(&region), region.prot.bits());
-        }
+            (region.span.start(), end, word(&region), region.prot.bits())
+        })
     }
     fn check(&self) {
         self.check();

@@ -75,6 +75,7 @@ impl Bench {
         // What takes time for each mapping is timed less often where there are many.
         if mappings <= 4096 || round.is_multiple_of(5) {
             add("iterate (each)", books.race(round, &Iterate { mappings }));
+            add("iterate in steps (each)", books.race(round, &IterateInSteps { mappings }));
             add("clone and drop (each)", books.race(round, &Copy { mappings }));
             add("unmap the rest (each)", marked.race(round, &UnmapNonOriginal { mappings }));
             // All hold what the layout says, and so the same.
@@ -203,6 +204,18 @@ impl Work for Iterate {
     fn run<B: Books>(&self, books: &mut B) -> Turn {
         let passes = vec![(); (65_536 / self.mappings).max(2)];
         each(self.mappings, timed(&passes, |()| scripts::iterate(books)))
+    }
+}
+
+struct IterateInSteps {
+    mappings: usize,
+}
+
+impl Work for IterateInSteps {
+    type Answer = Turn;
+    fn run<B: Books>(&self, books: &mut B) -> Turn {
+        let passes = vec![(); (65_536 / self.mappings).max(2)];
+        each(self.mappings, timed(&passes, |()| scripts::iterate_in_steps(books)))
     }
 }
 

@@ -36,19 +36,28 @@ impl<'a, V> Entries<'a, V> {
     }
 
     #[inline]
-    fn entry(&self, ((start, end), place): ((&u64, &u64), &u8)) -> (u64, u64, &'a V) {
-        let val = self.vals[usize::from(*place)].as_ref();
+    fn entry(
+        vals: &'a [Option<V>],
+        ((start, end), place): ((&u64, &u64), &u8),
+    ) -> (u64, u64, &'a V) {
+        let val = vals[usize::from(*place)].as_ref();
         (*start, *end, val.expect("live slots hold a value"))
     }
 
     #[inline]
     fn next(&mut self) -> Option<(u64, u64, &'a V)> {
-        self.slots.next().map(|slot| self.entry(slot))
+        self.slots.next().map(|slot| Self::entry(self.vals, slot))
     }
 
     #[inline]
     fn next_back(&mut self) -> Option<(u64, u64, &'a V)> {
-        self.slots.next_back().map(|slot| self.entry(slot))
+        self.slots.next_back().map(|slot| Self::entry(self.vals, slot))
+    }
+
+    #[inline]
+    fn fold<B>(self, all: B, add: &mut impl FnMut(B, (u64, u64, &'a V)) -> B) -> B {
+        let vals = self.vals;
+        self.slots.fold(all, |all, slot| add(all, Self::entry(vals, slot)))
     }
 }
 
@@ -82,6 +91,7 @@ impl<'a, V, const S: usize, const L: usize, const I: usize> Walk<'a, V, S, L, I>
         Walk { tree, front: Entries::of(view, from..view.len()), rest: Some(rest) }
     }
 
+    #[inline]
     fn all(tree: &'a Tree<V, S, L, I>) -> Self {
         Self::new(tree, tree.all())
     }
@@ -115,6 +125,23 @@ impl<'a, V, const S: usize, const L: usize, const I: usize> Walk<'a, V, S, L, I>
             None
         };
         Some(leaf.entry(left))
+    }
+
+    /// All that is left: one loop in another, where each `next` has to find out in which of
+    /// the two it is.
+    #[inline]
+    fn fold<B>(self, all: B, mut add: impl FnMut(B, (u64, u64, &'a V)) -> B) -> B {
+        let mut all = self.front.fold(all, &mut add);
+        let Some((mut at, (last, left))) = self.rest else { return all };
+        loop {
+            let leaf = &self.tree.leaves[at];
+            let live = if at == last { left.min(L) } else { leaf.live() };
+            all = (0..live).fold(all, |all, slot| add(all, leaf.entry(slot)));
+            if at == last {
+                return all;
+            }
+            at = leaf.next;
+        }
     }
 
     /// How many ranges are left, at the least and if that is known at the most.
@@ -254,6 +281,10 @@ macro_rules! entries {
             fn next(&mut self) -> Option<Self::Item> {
                 let entry = self.walk.next()?;
                 Some(Self::item(&mut self.state, entry))
+            }
+            #[inline]
+            fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, all: B, mut add: F) -> B {
+                self.walk.fold(all, |all, entry| add(all, Self::item(&mut self.state, entry)))
             }
             fn size_hint(&self) -> (usize, Option<usize>) {
                 self.left()

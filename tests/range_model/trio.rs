@@ -386,6 +386,9 @@ pub fn walk<T: PartialEq + Debug>(
                 iter.clone().collect::<VecDeque<T>>() == left,
                 "a clone half-way goes another way"
             );
+            let mut folded = VecDeque::new();
+            iter.clone().for_each(|entry| folded.push_back(entry));
+            assert!(folded == left, "all at once is not what it is step by step");
         }
         let (got, want) = match (ends >> (step % 32)) & 1 {
             0 => (iter.next(), left.pop_front()),
