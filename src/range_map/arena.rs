@@ -59,7 +59,7 @@ impl<T: Node> Arena<T> {
             // Out of numbers, which the allocation answers like out of addresses.
             return Some(usize::MAX);
         }
-        Some(T::STEP.max(self.nodes.len() / 16).max(missing))
+        Some(T::STEP.max(self.nodes.len() / 32).max(missing))
     }
 
     /// Makes sure that `count` nodes can be added without memory.

@@ -15,7 +15,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// Adds a range behind all others, which do not continue it. The index is
     /// out of date until `finish`.
     pub(super) fn append(&mut self, start: u64, end: u64, val: V) {
-        if self.last_leaf == NIL || self.leaves[self.last_leaf].len >= Self::PACKED {
+        if self.last_leaf == NIL || self.leaves[self.last_leaf].len() >= Self::PACKED {
             self.append_leaf();
         }
         self.leaves[self.last_leaf].push(start, end, val);
@@ -41,7 +41,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.len = 0;
         let mut leaf = self.first_leaf;
         while leaf != NIL {
-            self.len += self.leaves[leaf].len;
+            self.len += self.leaves[leaf].len();
             leaf = self.leaves[leaf].next;
         }
         if self.first_leaf == self.last_leaf {
@@ -61,9 +61,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                 break;
             }
             let (a, b) = self.leaves.pair(leaf, next);
-            let count = b.len.min(Self::PACKED.saturating_sub(a.len));
+            let count = b.len().min(Self::PACKED.saturating_sub(a.len()));
             a.pull(b, count);
-            if b.len == 0 {
+            if b.len() == 0 {
                 let after = b.next;
                 self.link(leaf, after);
                 self.leaves.free(next);
@@ -74,10 +74,10 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if leaf == NIL {
             return;
         }
-        let (prev, last) = (self.leaves[leaf].prev, self.leaves[leaf].len);
+        let (prev, last) = (self.leaves[leaf].prev, self.leaves[leaf].len());
         if prev != NIL && last < Leaf::<V, LEAF>::MIN {
             let (a, b) = self.leaves.pair(prev, leaf);
-            a.push_into(b, (a.len - b.len) / 2);
+            a.push_into(b, (a.len() - b.len()) / 2);
         }
     }
 
@@ -141,7 +141,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
                 if self.0.height > 0 {
                     self.0.finish();
                 } else if let Some(small) = self.0.small.first() {
-                    self.0.len = small.len;
+                    self.0.len = small.len();
                 }
             }
         }

@@ -29,7 +29,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             );
             if let Some(small) = self.small.first() {
                 check_leaf(small, &mut last);
-                seen.ranges = small.len;
+                seen.ranges = small.len();
             }
             assert!(
                 self.leaves.in_use() == 0 && self.inners.in_use() == 0,
@@ -40,7 +40,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             self.check_node(self.height, self.root, &mut seen, &mut last);
             assert!(seen.leaf == Some(self.last_leaf), "invariant 9: the last leaf");
             assert!(self.leaves[self.last_leaf].next == NIL, "invariant 9: after the last leaf");
-            assert!(self.small.len() == 1 && self.small[0].len == 0, "invariant 11");
+            assert!(self.small.len() == 1 && self.small[0].len() == 0, "invariant 11");
             assert!(self.leaves.in_use() == seen.leaves, "invariant 10: leaves");
             assert!(self.inners.in_use() == seen.inners, "invariant 10: inner nodes");
         }
@@ -75,9 +75,9 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
         if level == 0 {
             let leaf = &self.leaves[id];
             assert!(
-                leaf.len >= Leaf::<V, LEAF>::MIN && leaf.len <= LEAF,
+                leaf.len() >= Leaf::<V, LEAF>::MIN && leaf.len() <= LEAF,
                 "invariant 6: a leaf of {}",
-                leaf.len
+                leaf.len()
             );
             let before = seen.leaf.replace(id);
             assert!(leaf.prev == before.unwrap_or(NIL), "invariant 9: before leaf {id}");
@@ -85,7 +85,7 @@ impl<V: PartialEq, const SMALL: usize, const LEAF: usize, const INNER: usize>
             assert!(next == id, "invariant 9: {next} stands before leaf {id}");
             check_leaf(leaf, last);
             seen.leaves += 1;
-            seen.ranges += leaf.len;
+            seen.ranges += leaf.len();
             return self.summary(0, id);
         }
         let node = &self.inners[id];
@@ -122,7 +122,7 @@ fn check_leaf<'a, V: PartialEq, const N: usize>(
     leaf: &'a Leaf<V, N>,
     last: &mut Option<(u64, &'a V)>,
 ) {
-    assert!(leaf.len <= N, "invariant 6: a leaf of {}", leaf.len);
+    assert!(leaf.len() <= N, "invariant 6: a leaf of {}", leaf.len());
     assert!(leaf.vals.is_sound(), "invariant 13");
     for at in 0..leaf.live() {
         let (start, end, val) = (leaf.starts[at], leaf.ends[at], leaf.val(at));

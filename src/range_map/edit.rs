@@ -61,11 +61,14 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// The same, leaf by leaf.
     #[inline(never)]
     fn cut_wide(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
+        if !needs_drop::<V>() && self.cut_two(start, end, dup) {
+            return;
+        }
         let mut cut = |tree: &mut Self| tree.cut_ranges(start, end, dup);
         if needs_drop::<V>() { to_the_end(self, cut) } else { cut(self) }
     }
 
-    fn cut_ranges(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
+    pub(super) fn cut_ranges(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
         if start >= end || self.len == 0 {
             return;
         }
@@ -184,12 +187,23 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             let put = Put { tree: self, start, end, val: Some(val), dup };
             return put.tree.cut_ranges(start, end, put.dup);
         }
-        self.put_over(start, end, val, dup);
+        let mut val = Some(val);
+        if !needs_drop::<V>() {
+            self.put_two(start, end, &mut val, dup);
+        }
+        if let Some(val) = val {
+            self.put_over(start, end, val, dup);
+        }
     }
 
     /// Puts `val` on `start..end`, where it displaces no value that needs a drop.
-    fn put_over(&mut self, start: u64, end: u64, val: V, dup: &mut dyn FnMut(u64, &V) -> V)
-    where
+    pub(super) fn put_over(
+        &mut self,
+        start: u64,
+        end: u64,
+        val: V,
+        dup: &mut dyn FnMut(u64, &V) -> V,
+    ) where
         V: PartialEq,
     {
         let mut end = end;
@@ -337,7 +351,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         if self.height > 0 {
             let leaf = &self.leaves[self.path.leaf];
             let first = at == 0 && leaf.prev != NIL && self.leaves[leaf.prev].last_end() == start;
-            if first || (at + 1 == leaf.len && self.path.limit == end) {
+            if first || (at + 1 == leaf.len() && self.path.limit == end) {
                 return self.merge(start, end);
             }
         }
@@ -385,7 +399,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             return;
         }
         let (parent, slot) = self.path.at(1);
-        if slot + 1 < self.inners[parent].live() && self.leaves[leaf.next].len > 1 {
+        if slot + 1 < self.inners[parent].live() && self.leaves[leaf.next].len() > 1 {
             return self.join_sibling();
         }
         // The right one goes first: a hole for a moment, and never an overlap.
@@ -407,7 +421,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let (leaf, next) = self.leaves.pair(left, self.leaves[left].next);
         let (end, _displaced) = next.take_first();
         leaf.extend_last(end);
-        let (start, small) = (next.starts[0], next.len < Leaf::<V, LEAF>::MIN);
+        let (start, small) = (next.starts[0], next.len() < Leaf::<V, LEAF>::MIN);
         let node = &mut self.inners[parent];
         (node.lasts[slot], node.firsts[slot + 1]) = (end, start);
         self.path.limit = start;

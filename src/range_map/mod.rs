@@ -30,6 +30,7 @@ mod pending;
 mod search;
 mod shape;
 mod shelf;
+mod splice;
 mod spot;
 mod tree;
 
@@ -304,6 +305,7 @@ impl<K: Key, V, const S: usize, const L: usize, const I: usize> RangeMap<K, V, S
     /// let map = RangeMap::from([(7..9, 'b'), (3..5, 'a')]);
     /// assert!(map.iter().eq([(3..5, &'a'), (7..9, &'b')]));
     /// ```
+    #[inline]
     pub fn iter(&self) -> Iter<'_, K, V, S, L, I> {
         Iter::new(&self.tree)
     }

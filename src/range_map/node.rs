@@ -24,6 +24,17 @@ pub(super) const fn ix(id: u32) -> usize {
     id as usize
 }
 
+/// Narrows a slot, or a number of slots.
+#[inline]
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "a node has at most 63 slots"
+)]
+pub(super) const fn narrow(slot: usize) -> u8 {
+    slot as u8
+}
+
 /// Counts the elements below `key`; `keys` ascends and has 2^k - 1 slots.
 ///
 /// The steps depend on neither data nor length, so nothing is mispredicted; they are
@@ -49,7 +60,6 @@ fn rank<const N: usize>(keys: &[u64; N], key: u64) -> usize {
 /// Up to `N` ranges with their values, ascending.
 #[derive(Clone, Copy)]
 pub(super) struct Leaf<V, const N: usize> {
-    pub(super) len: usize,
     /// The leaves before and after this one; `next` also links free leaves.
     pub(super) prev: u32,
     pub(super) next: u32,
@@ -115,7 +125,7 @@ impl<V, const N: usize> Leaf<V, N> {
                 "capacities are 3, 7, 15, 31 or 63"
             );
         }
-        Leaf { len: 0, prev: NIL, next: NIL, starts: [UNUSED; N], ends: [0; N], vals: Shelf::new() }
+        Leaf { prev: NIL, next: NIL, starts: [UNUSED; N], ends: [0; N], vals: Shelf::new() }
     }
 
     /// Counts the ranges that start below `key`.
@@ -137,10 +147,21 @@ impl<V, const N: usize> Leaf<V, N> {
         Slots { from, to }
     }
 
+    /// How many ranges there are.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.vals.len()
+    }
+
+    #[inline]
+    fn set_len(&mut self, len: usize) {
+        self.vals.set_len(len);
+    }
+
     /// The length, in a form that lets the compiler see that it bounds the arrays.
     #[inline]
     pub(super) fn live(&self) -> usize {
-        self.len.min(N)
+        self.len().min(N)
     }
 
     pub(super) fn last_end(&self) -> u64 {
@@ -183,7 +204,7 @@ impl<V, const N: usize> Leaf<V, N> {
     fn open<const COUNT: usize>(&mut self, at: usize) {
         #[cfg(test)]
         effort::moved(self.live().saturating_sub(at));
-        let len = self.len.min(N - COUNT);
+        let len = self.len().min(N - COUNT);
         let unused: [u8; COUNT] = core::array::from_fn(|nth| self.vals.place(len + nth));
         for from in (at..len).rev() {
             let to = from + COUNT;
@@ -194,7 +215,7 @@ impl<V, const N: usize> Leaf<V, N> {
         for (nth, place) in unused.into_iter().enumerate() {
             self.vals.set_place(at + nth, place);
         }
-        self.len = len + COUNT;
+        self.set_len(len + COUNT);
     }
 
     /// The same for any number.
@@ -213,7 +234,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.ends[to] = self.ends[from];
             self.vals.swap(to, from);
         }
-        self.len = len + count;
+        self.set_len(len + count);
     }
 
     /// Closes `COUNT` slots from `at`, whose values are gone or need no drop.
@@ -234,7 +255,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.vals.set_place(left + nth, place);
             self.vals[left + nth] = None;
         }
-        self.len = left;
+        self.set_len(left);
     }
 
     /// The same for the slots `from..to`.
@@ -253,8 +274,8 @@ impl<V, const N: usize> Leaf<V, N> {
             self.ends[at] = self.ends[source];
             self.vals.swap(at, source);
         }
-        self.len = len - (to - from);
-        for at in self.len..len {
+        self.set_len(len - (to - from));
+        for at in self.len()..len {
             self.starts[at] = UNUSED;
             self.vals[at] = None;
         }
@@ -269,9 +290,9 @@ impl<V, const N: usize> Leaf<V, N> {
 
     /// Appends a range that lies after all others.
     pub(super) fn push(&mut self, start: u64, end: u64, val: V) {
-        let at = self.len;
+        let at = self.len();
         self.set(at, start, end, val);
-        self.len = at + 1;
+        self.set_len(at + 1);
     }
 
     /// Takes out slot `at`.
@@ -285,7 +306,7 @@ impl<V, const N: usize> Leaf<V, N> {
     fn remove(&mut self, at: usize) -> Edit {
         let closed = self.gap_before(at).max(self.gap_before(at + 1));
         self.close::<1>(at);
-        let inside = at > 0 && at < self.len;
+        let inside = at > 0 && at < self.len();
         Edit { grew: -1, opened: self.gap_before(at), closed, only: false, inside }
     }
 
@@ -294,6 +315,20 @@ impl<V, const N: usize> Leaf<V, N> {
         let (end, val) = (self.ends[0], self.vals[0].take());
         self.close::<1>(0);
         (end, val)
+    }
+
+    /// Removes what lies below `end`, which `beyond` ranges start below and some lie behind,
+    /// of values that need no drop; answers how many ranges are gone.
+    pub(super) fn cut_front(&mut self, beyond: usize, end: u64) -> usize {
+        let trims = self.ends[beyond - 1] > end;
+        let gone = beyond - usize::from(trims);
+        if trims {
+            self.starts[gone] = end;
+        }
+        if gone > 0 {
+            self.close_many(0, gone);
+        }
+        gone
     }
 
     /// Lets the last range end at `end`.
@@ -384,7 +419,7 @@ impl<V, const N: usize> Leaf<V, N> {
             }
         }
         self.starts[to..len].fill(UNUSED);
-        self.len = to;
+        self.set_len(to);
     }
 
     /// Moves the first `count` ranges of `right` behind those of `self`.
@@ -397,7 +432,7 @@ impl<V, const N: usize> Leaf<V, N> {
         for at in 0..count {
             self.vals[len + at] = right.vals[at].take();
         }
-        self.len = len + count;
+        self.set_len(len + count);
         right.close_many(0, count);
     }
 
@@ -414,7 +449,7 @@ impl<V, const N: usize> Leaf<V, N> {
             right.vals[at] = self.vals[from + at].take();
         }
         self.starts[from..len].fill(UNUSED);
-        self.len = from;
+        self.set_len(from);
     }
 
     /// Cuts the range in slot `at` at `start` and `end`, where it reaches past them;
@@ -589,7 +624,7 @@ impl<V, const N: usize> Leaf<V, N> {
             self.close_many(from, to);
         }
         let grew = -to.wrapping_sub(from).cast_signed();
-        let inside = from > 0 && from < self.len;
+        let inside = from > 0 && from < self.len();
         Ok(Edit { grew, opened: self.gap_before(from), closed, only: false, inside })
     }
 
@@ -756,7 +791,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         let opened = self.gap_before(first).max(self.gap_before(first + added));
         let grew = added.wrapping_sub(replaced).cast_signed();
-        let inside = first > 0 && first + added < self.len;
+        let inside = first > 0 && first + added < self.len();
         Ok(Edit { grew, opened, closed, only: false, inside })
     }
 }

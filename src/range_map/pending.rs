@@ -57,7 +57,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[inline(never)]
     pub(super) fn note_edges(&mut self, edit: Edit) {
         let leaf = &self.leaves[self.path.leaf];
-        if leaf.len == 0 {
+        if leaf.len() == 0 {
             // What is known of it goes with it.
             self.pending = Pending::NOTHING;
             return;
@@ -136,11 +136,21 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// What they know stays exact at little cost: a slot looks below only where its
     /// largest gap may be one that was closed.
     #[inline(never)]
-    fn tell(&mut self, place: Place, mut opened: u64, mut closed: u64) {
-        if opened == closed {
-            return;
+    fn tell(&mut self, place: Place, opened: u64, closed: u64) {
+        if opened != closed
+            && let Some(lowest) = self.knows_of(place)
+        {
+            self.tell_from(lowest, opened, closed);
         }
-        let Some((lowest, mut at)) = self.knows_of(place) else { return };
+    }
+
+    /// The same from a level up, and from a slot there on the finger's path or behind it.
+    pub(super) fn tell_from(
+        &mut self,
+        (lowest, mut at): (usize, usize),
+        mut opened: u64,
+        mut closed: u64,
+    ) {
         for level in lowest..=self.height {
             let (id, slot) = self.path.at(level);
             if level > lowest {

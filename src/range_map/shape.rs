@@ -39,7 +39,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     fn is_run(&self, leaf: u32, key: u64) -> (bool, bool) {
         let rank = self.leaves[leaf].rank(key);
         (
-            leaf == self.last_leaf && rank == self.leaves[leaf].len,
+            leaf == self.last_leaf && rank == self.leaves[leaf].len(),
             leaf == self.first_leaf && rank <= 1,
         )
     }
@@ -96,10 +96,10 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     fn spill(&mut self, path: &Path, key: u64) -> bool {
         let (parent, slot) = path.at(1);
         let node = &self.inners[parent];
-        let len = self.leaves[path.leaf].len;
-        let len_of = |slot: usize| self.leaves[node.child[slot]].len;
+        let len = self.leaves[path.leaf].len();
+        let len_of = |slot: usize| self.leaves[node.child[slot]].len();
         // At least one range must move, or the edit would be tried for ever.
-        let most = (LEAF * 4 / 5).min(len.saturating_sub(2));
+        let most = len.saturating_sub(2);
         let (right, left) = (slot + 1 < node.live(), slot > 0);
         let (ascending, descending) = self.is_run(path.leaf, key);
         let movable = len - Leaf::<V, LEAF>::MIN;
@@ -126,17 +126,17 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     fn share_out(&mut self, parent: u32, left: usize, share: usize) {
         let node = &self.inners[parent];
         let (a, b) = self.leaves.pair(node.child[left], node.child[left + 1]);
-        if a.len > share {
-            a.push_into(b, a.len - share);
+        if a.len() > share {
+            a.push_into(b, a.len() - share);
         } else {
-            a.pull(b, share - a.len);
+            a.pull(b, share - a.len());
         }
         self.reslot_both(1, parent, left);
     }
 
     fn split_leaf(&mut self, path: &Path, key: u64) {
         let leaf = path.leaf;
-        let len = self.leaves[leaf].len;
+        let len = self.leaves[leaf].len();
         // In an ordered run nearly all stay on one side, and the other has room
         // for those to come.
         let few = Leaf::<V, LEAF>::MIN;
@@ -207,13 +207,13 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     pub(super) fn mend_leaf(&mut self) {
         let mut path = self.lift();
         let (parent, slot) = path.at(1);
-        let was_empty = self.leaves[path.leaf].len == 0;
+        let was_empty = self.leaves[path.leaf].len() == 0;
         let left = if slot + 1 < self.inners[parent].live() { slot } else { slot - 1 };
         path.set_slot(1, left);
         let (a_id, b_id) = (self.inners[parent].child[left], self.inners[parent].child[left + 1]);
         let (a, b) = self.leaves.pair(a_id, b_id);
-        if was_empty || a.len + b.len <= Leaf::<V, LEAF>::MERGE {
-            let all = b.len;
+        if was_empty || a.len() + b.len() <= Leaf::<V, LEAF>::MERGE {
+            let all = b.len();
             a.pull(b, all);
             let after = b.next;
             self.link(a_id, after);
@@ -221,7 +221,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             self.inners[parent].remove(left + 1);
             self.reslot_both(1, parent, left);
         } else {
-            let share = usize::midpoint(a.len, b.len);
+            let share = usize::midpoint(a.len(), b.len());
             self.share_out(parent, left, share);
         }
         if was_empty {

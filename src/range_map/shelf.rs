@@ -2,12 +2,17 @@
 
 use core::ops::{Index, IndexMut};
 
+use super::node::narrow;
+
 /// Up to `N` values by slot.
 ///
 /// An edit in a leaf moves half of its slots on average. Of a value that moves a
 /// byte, which says where on the shelf the value is.
 #[derive(Clone, Copy)]
 pub(super) struct Shelf<V, const N: usize> {
+    /// How many slots are in use. Here, and a byte, because it takes no room beside the
+    /// places: one byte less for each mapping.
+    len: u8,
     /// For each slot the place of its value. Every place occurs once.
     places: [u8; N],
     /// `None` for unused slots only.
@@ -15,19 +20,24 @@ pub(super) struct Shelf<V, const N: usize> {
 }
 
 impl<V, const N: usize> Shelf<V, N> {
-    #[allow(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        reason = "a leaf has at most 63 slots"
-    )]
     pub(super) const fn new() -> Self {
         let mut places = [0; N];
         let mut at = 0;
         while at < N {
-            places[at] = at as u8;
+            places[at] = narrow(at);
             at += 1;
         }
-        Shelf { places, vals: [const { None }; N] }
+        Shelf { len: 0, places, vals: [const { None }; N] }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    #[inline]
+    pub(super) fn set_len(&mut self, len: usize) {
+        self.len = narrow(len);
     }
 
     /// Places and values as they lie, for [`lookup`].

@@ -1,6 +1,6 @@
 //! Where an edit goes: found once, for the look before it and for the edit.
 
-use super::node::{Leaf, NIL, Slots};
+use super::node::{Leaf, NIL, Slots, narrow};
 use super::tree::Tree;
 
 /// Where a range of keys lies, good until the finger moves: the next edit, the next
@@ -23,13 +23,8 @@ impl Spot {
     const WIDE: Self = Spot { from: 0, to: 0, local: false, room: false };
 
     #[inline]
-    #[allow(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        reason = "a leaf has at most 63 slots"
-    )]
     fn new(slots: Slots, room: bool) -> Self {
-        Spot { from: slots.from as u8, to: slots.to as u8, local: true, room }
+        Spot { from: narrow(slots.from), to: narrow(slots.to), local: true, room }
     }
 
     /// The slots of the ranges that overlap, if all are in the finger's leaf.
@@ -117,7 +112,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             prev.last_end() == start && val == Some(prev.val(prev.live() - 1))
         };
         before
-            || (slots.to == leaf.len
+            || (slots.to == leaf.len()
                 && self.path.limit == end
                 && leaf.next != NIL
                 && val == Some(self.leaves[leaf.next].val(0)))

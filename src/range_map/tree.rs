@@ -4,7 +4,7 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 use super::arena::Arena;
-use super::node::{Edit, Inner, Leaf, NIL, Summary, UNUSED};
+use super::node::{Edit, Inner, Leaf, NIL, Summary, UNUSED, narrow};
 use super::pending::Pending;
 use super::shelf::lookup;
 
@@ -60,33 +60,28 @@ pub(super) struct Path {
     pub(super) limit: u64,
     /// The inner nodes, from level 1, the parents of leaves, up to the root, and the
     /// slots through which the path goes down from them.
-    steps: [(u32, u8); MAX_HEIGHT],
+    nodes: [u32; MAX_HEIGHT],
+    slots: [u8; MAX_HEIGHT],
 }
 
 impl Path {
-    pub(super) const NOWHERE: Self =
-        Path { leaf: NIL, before: UNUSED, limit: 0, steps: [(NIL, 0); MAX_HEIGHT] };
+    pub(super) const NOWHERE: Self = Path {
+        leaf: NIL,
+        before: UNUSED,
+        limit: 0,
+        nodes: [NIL; MAX_HEIGHT],
+        slots: [0; MAX_HEIGHT],
+    };
 
     /// The inner node at `level`, counted from 1, and the slot taken there.
     #[inline]
     pub(super) fn at(&self, level: usize) -> (u32, usize) {
-        let (node, slot) = self.steps[level - 1];
-        (node, usize::from(slot))
+        (self.nodes[level - 1], usize::from(self.slots[level - 1]))
     }
 
     pub(super) fn set_slot(&mut self, level: usize, slot: usize) {
-        self.steps[level - 1].1 = narrow(slot);
+        self.slots[level - 1] = narrow(slot);
     }
-}
-
-#[inline]
-#[allow(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    reason = "a node has at most 63 slots"
-)]
-const fn narrow(slot: usize) -> u8 {
-    slot as u8
 }
 
 /// The live part of a leaf of either kind.
@@ -274,7 +269,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[inline]
     pub(super) fn resize(&mut self, grew: isize) {
         self.len = self.len.wrapping_add_signed(grew);
-        if grew < 0 && self.height > 0 && self.leaves[self.path.leaf].len < Leaf::<V, LEAF>::MIN {
+        if grew < 0 && self.height > 0 && self.leaves[self.path.leaf].len() < Leaf::<V, LEAF>::MIN {
             self.mend_leaf();
         }
     }
@@ -305,7 +300,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         let Path { mut leaf, mut limit, .. } = self.path;
         let mut inners = None;
         loop {
-            if self.leaves[leaf].len + Leaf::<V, LEAF>::SLACK > LEAF {
+            if self.leaves[leaf].len() + Leaf::<V, LEAF>::SLACK > LEAF {
                 let mut path = Path::NOWHERE;
                 // Just behind its first start, so that the descent ends in this leaf.
                 self.descend(self.leaves[leaf].starts[0] + 1, &mut path);
@@ -390,10 +385,11 @@ fn descend<const N: usize>(
 ) {
     let mut id = root;
     let (mut before, mut limit) = (0, UNUSED);
-    for step in path.steps[..height].iter_mut().rev() {
+    let steps = path.nodes[..height].iter_mut().zip(&mut path.slots[..height]);
+    for step in steps.rev() {
         let node = &inners[id];
         let slot = node.slot(key);
-        *step = (id, narrow(slot));
+        (*step.0, *step.1) = (id, narrow(slot));
         if slot > 0 {
             before = node.lasts[slot - 1];
         }
