@@ -475,7 +475,11 @@ impl<V, const N: usize> Leaf<V, N> {
         // Both copies first: one that panics finds the leaf unchanged.
         let left = (head < start).then(|| dup(start, self.val(at)));
         let right = (end < tail).then(|| dup(end, self.val(at)));
-        self.open_many(at + 1, below + above);
+        if below + above == 2 {
+            self.open::<2>(at + 1);
+        } else {
+            self.open::<1>(at + 1);
+        }
         let middle = at + below;
         if let Some(left) = left {
             self.vals.swap(at, middle);
@@ -519,7 +523,11 @@ impl<V, const N: usize> Leaf<V, N> {
                 *doomed = self.vals[at].take();
             }
         }
-        self.close_many(first + 1, last + 1);
+        if last - first == 2 {
+            self.close::<2>(first + 1);
+        } else {
+            self.close::<1>(first + 1);
+        }
         -(last - first).cast_signed()
     }
 
