@@ -160,3 +160,43 @@ impl<T> IndexMut<u32> for Arena<T> {
         &mut self.nodes[ix(id)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, Inner, Node};
+    use crate::RangeMap;
+
+    /// So that the copies that it takes cost a constant per node, and little lies idle.
+    #[test]
+    fn a_block_grows_by_a_part_of_itself() {
+        let mut arena = Arena::<Inner<3>>::new();
+        let mut growths = 0;
+        for count in 0..20_000 {
+            let before = arena.capacity();
+            arena.add();
+            growths += usize::from(arena.capacity() != before);
+            let idle = arena.capacity() - arena.in_use();
+            assert!(idle <= Inner::<3>::STEP.max(count / 32), "{idle} of {count}");
+        }
+        // 32 times one more, then by a 32nd each time.
+        assert!(growths <= 32 + 230, "{growths}");
+    }
+
+    /// A copy of blocks has what is free in them as well.
+    #[test]
+    fn copies_are_of_blocks_unless_most_in_them_is_free() {
+        let mut map = RangeMap::<u64, u64>::new();
+        for at in 0..3_000 {
+            map.insert(4 * at..4 * at + 2, at);
+        }
+        let built = map.tree.leaves.in_use();
+        map.remove(0..4_000);
+        let (used, free) = (map.tree.leaves.in_use(), map.tree.leaves.free_count);
+        assert!(free > 0 && free < used && used + free == built);
+        assert_eq!(map.clone().tree.leaves.free_count, free);
+        map.remove(0..8_000);
+        assert!(map.tree.leaves.free_count > map.tree.leaves.in_use());
+        assert_eq!(map.clone().tree.leaves.free_count, 0);
+        assert_eq!(map.clone(), map);
+    }
+}

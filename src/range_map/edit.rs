@@ -61,7 +61,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     /// The same, leaf by leaf.
     #[inline(never)]
     fn cut_wide(&mut self, start: u64, end: u64, dup: &mut dyn FnMut(u64, &V) -> V) {
-        if !needs_drop::<V>() && self.cut_two(start, end, dup) {
+        if start < end && !needs_drop::<V>() && self.cut_two(start, end, dup) {
             return;
         }
         let mut cut = |tree: &mut Self| tree.cut_ranges(start, end, dup);

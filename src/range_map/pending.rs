@@ -2,7 +2,7 @@
 //!
 //! What is unmapped is often mapped again at once. So a gap that grew at the finger is
 //! noted here, and told to the nodes above when something else happens. If it is closed
-//! before that, they never hear of it: this saves a sixth of the instructions of such a
+//! before that, they never hear of it: this saves a seventh of the instructions of such a
 //! pair.
 
 use super::node::{Edit, NIL, UNUSED};

@@ -11,7 +11,7 @@ use super::node::narrow;
 #[derive(Clone, Copy)]
 pub(super) struct Shelf<V, const N: usize> {
     /// How many slots are in use. Here, and a byte, because it takes no room beside the
-    /// places: one byte less for each mapping.
+    /// places: 0.7 bytes less for each mapping.
     len: u8,
     /// For each slot the place of its value. Every place occurs once.
     places: [u8; N],
@@ -91,5 +91,22 @@ impl<V, const N: usize> IndexMut<usize> for Shelf<V, N> {
     #[inline]
     fn index_mut(&mut self, at: usize) -> &mut Option<V> {
         &mut self.vals[usize::from(self.places[at])]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shelf;
+
+    #[test]
+    fn a_place_that_two_slots_share_is_noticed() {
+        let mut shelf = Shelf::<u8, 7>::new();
+        assert!(shelf.is_sound());
+        shelf.swap(2, 5);
+        assert!(shelf.is_sound());
+        shelf.set_place(2, 3);
+        assert!(!shelf.is_sound());
+        shelf.set_place(2, 7);
+        assert!(!shelf.is_sound(), "there is no place 7");
     }
 }

@@ -68,6 +68,22 @@ macro_rules! law {
     };
 }
 
+#[test]
+fn a_hash_is_of_the_ranges_and_their_values() {
+    let maps = [
+        RangeMap::<u64, u8>::new(),
+        RangeMap::from([(1..3, 1)]),
+        RangeMap::from([(1..3, 2)]),
+        RangeMap::from([(1..4, 1)]),
+        RangeMap::from([(2..3, 1)]),
+        RangeMap::from([(1..2, 1), (2..3, 2)]),
+    ];
+    assert_eq!(maps.each_ref().map(RangeMap::len), [0, 1, 1, 1, 1, 2]);
+    for (nth, map) in maps.iter().enumerate() {
+        assert!(maps[..nth].iter().all(|other| hash(other) != hash(map)), "{map:?}");
+    }
+}
+
 law!(pieces_and_gaps_tile_the_query(contents, map, query in range()) {
     let mut tiles: Vec<Range<u64>> = map.pieces(query.clone()).map(|(range, _)| range).collect();
     tiles.extend(map.gaps(query.clone()));
