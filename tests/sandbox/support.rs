@@ -57,7 +57,10 @@ pub(crate) fn file(name: &str, bytes: &[u8]) -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sandbox");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
-    fs::write(&path, bytes).unwrap();
+    // In one step: a process that a test starts writes the same file while this one reads.
+    let new = folder.join(format!("{name}.{}", std::process::id()));
+    fs::write(&new, bytes).unwrap();
+    fs::rename(new, &path).unwrap();
     path.into_os_string().into_string().unwrap()
 }
 
