@@ -214,3 +214,38 @@ fn a_run_made_of_bytes() {
 fn words_of_zero_make_the_simplest_operation() {
     assert!(matches!(Weights::EVEN.op(8, [0; 6]), Op::Insert { from: 0, to: 0, .. }));
 }
+
+/// Of leaves that must hold more than one range, two that one edit reaches into can both
+/// be left with too few.
+fn edit_in_all_widths<const S: usize, const L: usize, const I: usize>() {
+    const CELLS: u64 = 2_000;
+    let mut map = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::default();
+    let mut cells = [None; CELLS as usize];
+    let mut rng = Rng(L as u64);
+    for step in 0..3_000 {
+        // As many narrow ones come as wide ones take away.
+        let widest = if rng.below(16) == 0 { 400 } else { 9 };
+        let start = rng.below(CELLS - 400);
+        let end = start + 1 + rng.below(widest);
+        let value = (rng.below(4) > 0).then_some(step);
+        match value {
+            Some(value) => drop(map.insert(start..end, value)),
+            None => drop(map.remove(start..end)),
+        }
+        cells[start as usize..end as usize].fill(value);
+        map.check();
+        if step % 100 == 0 {
+            let found = (0..CELLS).map(|cell| map.get(cell).copied());
+            assert!(found.eq(cells), "step {step}");
+        }
+    }
+    assert!(map.len() > S, "{} ranges are one leaf", map.len());
+}
+
+#[test]
+fn edits_of_all_widths_leave_leaves_that_are_full_enough() {
+    edit_in_all_widths::<31, 15, 31>();
+    edit_in_all_widths::<15, 15, 3>();
+    edit_in_all_widths::<31, 31, 7>();
+    edit_in_all_widths::<63, 63, 63>();
+}
