@@ -74,8 +74,11 @@ impl Bench {
         add("overwrite 8 and restore", books.race(round, &OverwriteAndRestore(&script)));
         // What takes time for each mapping is timed less often where there are many.
         if mappings <= 4096 || round.is_multiple_of(5) {
-            add("iterate (each)", books.race(round, &Iterate { mappings }));
-            add("iterate in steps (each)", books.race(round, &IterateInSteps { mappings }));
+            add("iterate (each)", books.race(round, &Iterate { mappings, in_steps: false }));
+            add(
+                "iterate in steps (each)",
+                books.race(round, &Iterate { mappings, in_steps: true }),
+            );
             add("clone and drop (each)", books.race(round, &Copy { mappings }));
             add("unmap the rest (each)", marked.race(round, &UnmapNonOriginal { mappings }));
             // All hold what the layout says, and so the same.
@@ -197,25 +200,19 @@ impl Work for OverwriteAndRestore<'_> {
 
 struct Iterate {
     mappings: usize,
+    in_steps: bool,
 }
 
 impl Work for Iterate {
     type Answer = Turn;
     fn run<B: Books>(&self, books: &mut B) -> Turn {
         let passes = vec![(); (65_536 / self.mappings).max(2)];
-        each(self.mappings, timed(&passes, |()| scripts::iterate(books)))
-    }
-}
-
-struct IterateInSteps {
-    mappings: usize,
-}
-
-impl Work for IterateInSteps {
-    type Answer = Turn;
-    fn run<B: Books>(&self, books: &mut B) -> Turn {
-        let passes = vec![(); (65_536 / self.mappings).max(2)];
-        each(self.mappings, timed(&passes, |()| scripts::iterate_in_steps(books)))
+        let turn = if self.in_steps {
+            timed(&passes, |()| scripts::iterate_in_steps(books))
+        } else {
+            timed(&passes, |()| scripts::iterate(books))
+        };
+        each(self.mappings, turn)
     }
 }
 
