@@ -9,6 +9,7 @@
 
 use addrspace::{AddrSpace, Error, MapFlags, Mapping, Prot, Remap, ignore};
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::LocalKey;
 
@@ -47,6 +48,8 @@ impl Drop for Handle {
 const PAGE: u64 = 0x1000;
 const R: Prot = Prot::READ;
 
+/// Makes a space, and what it was before.
+type Spaces = fn() -> (AddrSpace<Handle>, AddrSpace<Handle>);
 type Verb = fn(&mut AddrSpace<Handle>, &AddrSpace<Handle>) -> Result<(), Error>;
 
 fn file(number: u32, page: u64) -> Mapping<Handle> {
@@ -102,6 +105,32 @@ fn spaces() -> (AddrSpace<Handle>, AddrSpace<Handle>) {
     (space, saved)
 }
 
+/// What reaches over many regions.
+const WIDE_VERBS: [(&str, Verb); 4] = [
+    ("map over many", |s, _| s.map_at(2 * PAGE, 90 * PAGE, file(1, 2), ignore)),
+    ("unmap many", |s, _| s.unmap(PAGE, 95 * PAGE, ignore)),
+    ("unmap non-original", |s, _| s.unmap_non_original(ignore)),
+    ("reset", |s, _| {
+        s.reset();
+        Ok(())
+    }),
+];
+
+/// The same with a file on each of a hundred pages, the first and the last ten original.
+fn wide_spaces() -> (AddrSpace<Handle>, AddrSpace<Handle>) {
+    let mut space = AddrSpace::new(0, 100 * PAGE, PAGE).unwrap();
+    let mut map = |pages: Range<u32>| {
+        for nth in pages {
+            space.map_at(u64::from(nth) * PAGE, PAGE, file(nth, 0), ignore).unwrap();
+        }
+        space.clone()
+    };
+    map(0..10);
+    map(90..100).mark_original();
+    let saved = map(0..0);
+    (map(10..90), saved)
+}
+
 /// What is on each page, joined or not.
 fn pages(space: &AddrSpace<Handle>) -> Vec<String> {
     let page = |nth| {
@@ -110,12 +139,16 @@ fn pages(space: &AddrSpace<Handle>) -> Vec<String> {
             .next()
             .map_or_else(String::new, |piece| format!("{piece:?}"))
     };
-    (0..24).map(page).collect()
+    (0..space.span().unwrap().end().unwrap() / PAGE).map(page).collect()
 }
 
 /// Blows each comparison, or each drop, in turn, and shows what is left.
-fn blow(fuse: &'static LocalKey<Cell<Option<u32>>>, mut show: impl FnMut(&str, [&[String]; 3])) {
-    for (name, verb) in VERBS {
+fn blow(
+    fuse: &'static LocalKey<Cell<Option<u32>>>,
+    (verbs, spaces): (&[(&str, Verb)], Spaces),
+    mut show: impl FnMut(&str, [&[String]; 3]),
+) {
+    for (name, verb) in verbs {
         for nth in 0.. {
             let (before, saved) = spaces();
             let (mut whole, mut space) = (before.clone(), before.clone());
@@ -138,7 +171,7 @@ fn blow(fuse: &'static LocalKey<Cell<Option<u32>>>, mut show: impl FnMut(&str, [
 #[test]
 fn a_drop_that_panics_leaves_the_books_right() {
     let mut shown = 0;
-    blow(&DROP, |what, [before, now, whole]| {
+    blow(&DROP, (&VERBS, spaces), |what, [before, now, whole]| {
         shown += 1;
         let between = before.iter().zip(now).zip(whole).all(|((a, now), b)| now == a || now == b);
         // These two have several updates, and the panic ends them after one.
@@ -148,12 +181,23 @@ fn a_drop_that_panics_leaves_the_books_right() {
     assert!(shown > 20, "{shown}");
 }
 
+/// The drop of one value does not keep the others, in leaves of their own.
+#[test]
+fn a_drop_that_panics_among_many_regions_leaves_the_books_right() {
+    let mut shown = 0;
+    blow(&DROP, (&WIDE_VERBS, wide_spaces), |what, [_, now, whole]| {
+        shown += 1;
+        assert!(now == whole, "{what}: {now:#?}");
+    });
+    assert!(shown > 300, "{shown}");
+}
+
 /// An `==` that panics is before all, or in recording, which may unmap what it
 /// could not compare; the books are sound and nothing is mapped that should not be.
 #[test]
 fn an_eq_that_panics_leaves_sound_books() {
     let mut shown = 0;
-    blow(&EQ, |what, [before, now, whole]| {
+    blow(&EQ, (&VERBS, spaces), |what, [before, now, whole]| {
         shown += 1;
         for ((before, now), whole) in before.iter().zip(now).zip(whole) {
             assert!(now == before || now == whole || now.is_empty(), "{what}: {now}");

@@ -130,32 +130,53 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     }
 
     /// Keeps the ranges that `keep` wants; all that were not asked about stay
-    /// when it panics.
+    /// when it panics. When the drop of a value does, the others go on.
     pub(super) fn retain(&mut self, keep: &mut dyn FnMut(u64, u64, &V) -> bool) {
-        /// Makes the chain a tree when it is dropped.
-        struct Whole<'a, V, const S: usize, const L: usize, const I: usize>(
-            &'a mut Tree<V, S, L, I>,
-        );
-        impl<V, const S: usize, const L: usize, const I: usize> Drop for Whole<'_, V, S, L, I> {
-            fn drop(&mut self) {
-                if self.0.height > 0 {
-                    self.0.finish();
-                } else if let Some(small) = self.0.small.first() {
-                    self.0.len = small.len();
-                }
-            }
-        }
-        let whole = Whole(self);
-        if let Some(small) = whole.0.small.first_mut()
-            && whole.0.height == 0
+        if let Some(small) = self.small.first_mut()
+            && self.height == 0
         {
-            return small.retain(keep);
+            let gone = small.retain(keep);
+            self.len = small.len();
+            drop(gone);
+            return;
         }
-        let mut leaf = whole.0.first_leaf;
-        while leaf != NIL {
-            whole.0.leaves[leaf].retain(keep);
-            leaf = whole.0.leaves[leaf].next;
+        Retain { leaf: self.first_leaf, asks: false, tree: self, keep }.go_on();
+    }
+}
+
+/// A walk over the leaves that thins them out, and makes a tree of them when dropped.
+struct Retain<'a, V, const SMALL: usize, const LEAF: usize, const INNER: usize> {
+    tree: &'a mut Tree<V, SMALL, LEAF, INNER>,
+    keep: &'a mut dyn FnMut(u64, u64, &V) -> bool,
+    /// The next leaf.
+    leaf: u32,
+    /// Whether `keep` is being asked.
+    asks: bool,
+}
+
+impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize>
+    Retain<'_, V, SMALL, LEAF, INNER>
+{
+    fn go_on(&mut self) {
+        while self.leaf != NIL {
+            let leaf = &mut self.tree.leaves[self.leaf];
+            self.asks = true;
+            let gone = leaf.retain(self.keep);
+            self.asks = false;
+            self.leaf = leaf.next;
+            drop(gone);
         }
+    }
+}
+
+impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Drop
+    for Retain<'_, V, SMALL, LEAF, INNER>
+{
+    fn drop(&mut self) {
+        if !self.asks {
+            self.go_on();
+        }
+        self.tree.finish();
     }
 }
 

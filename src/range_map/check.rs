@@ -137,3 +137,128 @@ fn check_leaf<'a, V: PartialEq, const N: usize>(
         assert!(leaf.starts[at] == UNUSED && leaf.vals[at].is_none(), "invariant 4: slot {at}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use alloc::boxed::Box;
+    use alloc::string::String;
+    use core::panic::AssertUnwindSafe;
+    use std::panic::catch_unwind;
+
+    type Ours = Tree<u8, 7, 7, 7>;
+
+    /// What is broken, and how.
+    type Damage = (&'static str, &'static dyn Fn(&mut Ours));
+
+    /// So many ranges of 8 keys, of two values in turns, and gaps of 2.
+    fn tree(count: u64) -> Ours {
+        let mut tree = Tree::new();
+        for nth in 0..count {
+            let (at, val) = (20 + nth * 10, u8::from(nth % 2 == 0));
+            tree.put(at, at + 8, val, &mut |_, val| *val);
+        }
+        tree.check();
+        tree
+    }
+
+    /// What `check` says.
+    fn verdict(tree: &Ours) -> String {
+        let outcome = catch_unwind(AssertUnwindSafe(|| tree.check()));
+        let payload = outcome.err().unwrap_or_else(|| Box::new("all is well"));
+        match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => String::from(*payload.downcast::<&str>().expect("a text")),
+        }
+    }
+
+    fn all_are_noticed(count: u64, damages: &[Damage]) {
+        for (nth, (broken, damage)) in damages.iter().enumerate() {
+            let mut tree = tree(count);
+            damage(&mut tree);
+            let found = verdict(&tree);
+            assert!(found.starts_with(broken), "damage {nth} to {broken}: {found}");
+        }
+    }
+
+    #[test]
+    fn damage_to_a_small_tree_is_noticed() {
+        all_are_noticed(
+            5,
+            &[
+                ("invariant 1", &|tree| tree.small[0].ends[1] = tree.small[0].starts[1]),
+                ("invariant 2", &|tree| tree.small[0].ends[1] = tree.small[0].starts[2] + 1),
+                ("invariant 3", &|tree| {
+                    tree.small[0].ends[1] = tree.small[0].starts[2];
+                    tree.small[0].vals[2] = Some(0);
+                }),
+                ("invariant 4", &|tree| tree.small[0].starts[6] = 1000),
+                ("invariant 4", &|tree| tree.small[0].vals[6] = Some(7)),
+                ("invariant 5", &|tree| tree.first_leaf = 0),
+                ("invariant 5", &|tree| tree.last_leaf = 0),
+                ("invariant 10", &|tree| tree.len = 4),
+                ("invariant 10: nodes", &|tree| _ = tree.inners.add()),
+                ("invariant 14", &|tree| tree.pending = tree_with_pending().pending),
+            ],
+        );
+    }
+
+    #[test]
+    fn damage_to_a_large_tree_is_noticed() {
+        all_are_noticed(
+            200,
+            &[
+                ("invariant 1", &|tree| {
+                    let leaf = &mut tree.leaves[tree.first_leaf];
+                    leaf.ends[1] = leaf.starts[1];
+                }),
+                ("invariant 2", &|tree| {
+                    let leaf = &tree.leaves[tree.first_leaf];
+                    let (next, end) = (leaf.next, leaf.ends[leaf.live() - 1]);
+                    tree.leaves[next].starts[0] = end - 1;
+                }),
+                ("invariant 6: a root", &|tree| {
+                    let root = tree.root;
+                    tree.inners[root].len = 1;
+                }),
+                ("invariant 7", &|tree| {
+                    let root = tree.root;
+                    tree.inners[root].lasts[0] += 1;
+                }),
+                ("invariant 8", &|tree| {
+                    let root = tree.root;
+                    tree.inners[root].gaps[1] += 1;
+                }),
+                ("invariant 9", &|tree| tree.last_leaf = tree.first_leaf),
+                ("invariant 9", &|tree| {
+                    let next = tree.leaves[tree.first_leaf].next;
+                    tree.leaves[next].prev = NIL;
+                }),
+                ("invariant 9", &|tree| {
+                    let next = tree.leaves[tree.first_leaf].next;
+                    tree.leaves[tree.first_leaf].next = tree.leaves[next].next;
+                }),
+                ("invariant 10", &|tree| tree.len += 1),
+                ("invariant 10: leaves", &|tree| _ = tree.leaves.add()),
+                ("invariant 10: inner", &|tree| _ = tree.inners.add()),
+                ("invariant 11", &|tree| tree.small.clear()),
+                ("invariant 12", &|tree| tree.path.leaf = tree.first_leaf),
+                ("invariant 12: edges", &|tree| tree.path.before -= 1),
+                ("invariant 12: edges", &|tree| tree.path.limit -= 1),
+                ("invariant 12 at level 2", &|tree| {
+                    let slot = tree.path.at(2).1;
+                    tree.path.set_slot(2, slot + 1);
+                }),
+            ],
+        );
+    }
+
+    fn tree_with_pending() -> Ours {
+        let mut tree = tree(200);
+        tree.cut(1020, 1024, &mut |_, val| *val);
+        assert!(tree.pending != Pending::NOTHING, "a gap that only the finger knows");
+        tree
+    }
+}

@@ -592,7 +592,7 @@ impl<K: Key, V: Clone + PartialEq, const S: usize, const L: usize, const I: usiz
     /// Keeps the ranges that `keep` wants and removes all others, in one pass.
     ///
     /// Where `keep` panics, the ranges from there on stay, and may be some before
-    /// that it did not want.
+    /// that it did not want. Where the drop of a value panics, all of it is done first.
     ///
     /// # Examples
     ///

@@ -397,8 +397,9 @@ impl<V, const N: usize> Leaf<V, N> {
     }
 
     /// Keeps the ranges that `keep` wants. It is asked about all of them first, so
-    /// that they stay as they are if it panics; the other values are dropped last.
-    pub(super) fn retain(&mut self, keep: &mut dyn FnMut(u64, u64, &V) -> bool) {
+    /// that they stay as they are if it panics. Answers the other values, if they
+    /// need a drop.
+    pub(super) fn retain(&mut self, keep: &mut dyn FnMut(u64, u64, &V) -> bool) -> [Option<V>; N] {
         let len = self.live();
         let mut kept = [false; N];
         for (at, kept) in kept[..len].iter_mut().enumerate() {
@@ -420,6 +421,7 @@ impl<V, const N: usize> Leaf<V, N> {
         }
         self.starts[to..len].fill(UNUSED);
         self.set_len(to);
+        gone
     }
 
     /// Moves the first `count` ranges of `right` behind those of `self`.

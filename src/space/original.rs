@@ -123,15 +123,15 @@ impl<F: Clone + PartialEq> Drop for Cleanup<'_, F> {
                 self.gone.count(area.prot, area.flags, &piece);
             }
         }
+        // In this order the books are right also when dropping a handle panics.
         self.space.tally.sub(self.gone);
         let areas = &mut self.space.areas;
         let cut =
             areas.get_range(upto).filter(|(whole, area)| whole.start < upto && !area.original());
-        let cut = cut.map(|(whole, _)| whole.start..upto);
-        areas.retain(|range, area| area.original() || range.end > upto);
-        if let Some(cut) = cut {
+        if let Some((whole, _)) = cut {
             // From the start of a region on: nothing has to exist twice.
-            areas.remove_with(cut, |_, area| area.clone());
+            areas.remove_with(whole.start..upto, |_, area| area.clone());
         }
+        areas.retain(|range, area| area.original() || range.end > upto);
     }
 }

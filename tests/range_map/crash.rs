@@ -225,6 +225,41 @@ fn a_panic_in_retain_keeps_the_ranges_from_there_on() {
     holds::<31, 15, 31>();
 }
 
+/// The drop of a value that goes is nothing to the others: they go as well.
+#[test]
+fn a_panic_of_a_drop_in_retain_is_after_all_is_done() {
+    thread_local! {
+        static LEFT: std::cell::Cell<u32> = const { std::cell::Cell::new(u32::MAX) };
+    }
+    #[derive(Clone, Debug, PartialEq)]
+    struct Fused(u64);
+    impl Drop for Fused {
+        fn drop(&mut self) {
+            LEFT.set(LEFT.get().wrapping_sub(1));
+            if LEFT.get() == 0 {
+                std::panic::resume_unwind(Box::new(()));
+            }
+        }
+    }
+    fn holds<const S: usize, const L: usize, const I: usize>() {
+        for fuse in 1..=40 {
+            let mut map: RangeMap<u64, Fused, S, L, I> =
+                (0..60).map(|n| (n * 2..n * 2 + 1, Fused(n))).collect();
+            LEFT.set(fuse);
+            let outcome = catch_unwind(AssertUnwindSafe(|| map.retain(|_, val| val.0 % 3 == 0)));
+            LEFT.set(u32::MAX);
+            assert!(outcome.is_err(), "{fuse}");
+            map.check();
+            let left: Vec<u64> = map.iter().map(|(_, val)| val.0).collect();
+            assert_eq!(left, (0..60).step_by(3).collect::<Vec<_>>(), "{fuse}");
+        }
+    }
+    holds::<3, 3, 3>();
+    holds::<7, 7, 7>();
+    holds::<31, 15, 31>();
+    holds::<63, 15, 31>();
+}
+
 /// A value that can be compared no more: a panic on every call must not become
 /// a panic while unwinding from the first, which would abort.
 #[test]
