@@ -52,6 +52,7 @@ fn an_empty_map_owns_no_memory() {
         other.retain(|_, _| true);
         other.clear();
         assert!(map.clone().is_empty() && other.is_empty());
+        assert!(map.try_clone().is_ok_and(|map| map.is_empty()));
         assert_eq!(other.first_gap(10, 1, 0..20), Some(0));
         assert!(RangeMap::<u64, u64>::from_sorted([]).into_iter().next().is_none());
     });

@@ -128,7 +128,9 @@ impl<K: TestKey, V: TestValue, const S: usize, const L: usize, const I: usize> T
             }
             Op::Clone => {
                 let copy = self.map.clone();
-                assert!(copy == self.map, "a clone differs from its original");
+                let tried = self.map.try_clone().expect("memory for a copy");
+                assert!(copy == self.map && tried == copy, "a clone differs from its original");
+                tried.check();
                 self.map = copy;
             }
             Op::Rebuild { sorted } => {
