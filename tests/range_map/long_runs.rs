@@ -249,3 +249,21 @@ fn edits_of_all_widths_leave_leaves_that_are_full_enough() {
     edit_in_all_widths::<31, 31, 7>();
     edit_in_all_widths::<63, 63, 63>();
 }
+
+/// Also where the last leaf would have too few, and takes some of the one before.
+#[test]
+fn lists_of_all_lengths_become_leaves_that_are_full_enough() {
+    fn holds<const S: usize, const L: usize, const I: usize>() {
+        for count in 0..5 * L as u64 {
+            let map = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::from_sorted(
+                (0..count).map(|n| (n * 2..n * 2 + 1, n)),
+            );
+            map.check();
+            assert!(map.iter().map(|(_, n)| *n).eq(0..count), "{count}");
+        }
+    }
+    holds::<3, 3, 3>();
+    holds::<31, 15, 31>();
+    holds::<31, 31, 7>();
+    holds::<63, 63, 63>();
+}
