@@ -354,7 +354,12 @@ fn the_kernel_does_the_same() {
     let sensible = op().prop_filter("nothing that plain calls cannot say", |op| {
         !matches!(
             op,
-            Op::Restore | Op::Snapshot | Op::Odd { .. } | Op::Flags { .. } | Op::Discard { .. }
+            Op::Restore
+                | Op::Snapshot
+                | Op::Limit { .. }
+                | Op::Odd { .. }
+                | Op::Flags { .. }
+                | Op::Discard { .. }
         )
     });
     let sensible = sensible.prop_map(|op| match op {

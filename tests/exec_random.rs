@@ -36,6 +36,8 @@ fn name(op: &Op, world: &World) -> &'static str {
         Op::Discard { .. } => "discard",
         Op::Restore => "restore",
         Op::UnmapNonOriginal => "unmap non-original",
+        Op::Limit { .. } => "limit",
+        Op::Read => "read",
         _ => "other",
     }
 }
@@ -73,6 +75,8 @@ fn books_kernel_and_contents_agree() {
         "discard",
         "restore",
         "unmap non-original",
+        "limit",
+        "read",
     ] {
         let count = done.get(name).copied().unwrap_or(0);
         assert!(count >= cases / 20, "{name}: {count} times in {cases} cases");

@@ -123,7 +123,14 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
         28 => Op::Snapshot,
         29 => Op::Restore,
         30 => Op::Reset,
-        _ => Op::Odd { verb: bytes.arbitrary()?, addr: odd(bytes)?, len: odd(bytes)? },
+        _ => match bytes.int_in_range(0..=7)? {
+            0 | 1 => Op::Limit {
+                regions: bytes.ratio(3_u8, 4)?.then_some(bytes.int_in_range(0..=9)?),
+                pages: bytes.ratio(1_u8, 4)?.then_some(bytes.int_in_range(0..=PAGES)?),
+            },
+            2 => Op::Read,
+            _ => Op::Odd { verb: bytes.arbitrary()?, addr: odd(bytes)?, len: odd(bytes)? },
+        },
     })
 }
 

@@ -108,6 +108,9 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::UnmapNonOriginal),
         1 => Just(Op::Snapshot),
         1 => Just(Op::Restore),
+        1 => (prop::option::of(0..=9_usize), prop::option::of(0..=PAGES))
+            .prop_map(|(regions, pages)| Op::Limit { regions, pages }),
+        1 => Just(Op::Read),
         1 => (any::<u8>(), odd(), odd()).prop_map(|(verb, addr, len)| Op::Odd { verb, addr, len }),
     ]
 }

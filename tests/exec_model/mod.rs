@@ -27,7 +27,8 @@ pub use memory::{alone, locked_bytes};
 pub use ops::{Kind, Mem, Op, Target, Where};
 
 use addrspace::{
-    AddrSpace, Backing, ExecError, Executor, MapFlags, Prot, Reservation, Span, Update, ignore,
+    AddrSpace, Backing, ExecError, Executor, MapFlags, Prot, Reader, Reservation, Span, Update,
+    ignore,
 };
 use std::collections::HashMap;
 use std::fs::File;
@@ -190,6 +191,8 @@ pub struct World {
     /// Copies of the books and of the shadow, for `Op::Restore`.
     snapshot: Option<(AddrSpace, AddrSpace)>,
     pub files: Vec<File>,
+    /// Of the published books, once somebody has asked for them.
+    reader: Option<Reader>,
     /// Where the last `remap` went.
     pub last_place: Option<u64>,
     /// Whether there were pages with flags when they were last looked at.
@@ -230,6 +233,7 @@ impl World {
             shadow,
             snapshot: None,
             files,
+            reader: None,
             last_place: None,
             flagged: std::cell::Cell::default(),
             next_word: 0x1000_0000,
@@ -278,6 +282,9 @@ impl World {
         let differences = self.exec.verify().unwrap();
         assert!(differences.is_empty(), "{}", differences.map_text());
         self.exec.space().check();
+        if let Some(reader) = &self.reader {
+            assert_eq!(*reader.load(), *self.exec.space(), "the published books");
+        }
         self.check_model();
         self.check_words();
         self.check_flags();

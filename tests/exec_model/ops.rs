@@ -2,7 +2,9 @@
 
 use super::memory::PAGE;
 use super::{Store, World, ignore};
-use addrspace::{Backing, ExecError, MapFlags, Mapping, Memory, Placement, Prot, Remap, Span};
+use addrspace::{
+    Backing, ExecError, Limits, MapFlags, Mapping, Memory, Placement, Prot, Remap, Span,
+};
 use std::fs::File;
 
 /// The memory of a new mapping.
@@ -96,6 +98,13 @@ pub enum Op {
     Snapshot,
     Restore,
     Reset,
+    /// What there may be from now on.
+    Limit {
+        regions: Option<usize>,
+        pages: Option<u64>,
+    },
+    /// From now on somebody reads the published books.
+    Read,
     /// An operation on the region `nth`, or what is left of its range from `inset`
     /// pages on.
     Aimed {
@@ -222,6 +231,16 @@ impl World {
                 self.shadow.reset();
                 Ok(())
             }
+            Op::Limit { regions, pages } => {
+                let limits = Limits { regions, bytes: pages.map(|pages| pages * PAGE) };
+                self.exec.set_limits(limits);
+                self.shadow.set_limits(limits);
+                Ok(())
+            }
+            Op::Read => {
+                self.reader = Some(self.exec.reader());
+                Ok(())
+            }
             Op::Aimed { .. } => self.run(&self.aim(op)),
             Op::Odd { verb, addr, len } => {
                 let memory = Memory::anonymous(Prot::READ);
@@ -317,11 +336,14 @@ impl World {
                 .filter(|region| region.flags.contains(MapFlags::LOCKED))
                 .map(|region| region.span)
                 .collect();
+            // No limit stands in the way of what was not asked for.
+            self.shadow.set_limits(Limits::default());
             for span in locked {
                 let (none, locked) = (MapFlags::empty(), MapFlags::LOCKED);
                 let len = span.len().unwrap();
                 self.shadow.set_flags(span.start(), len, none, locked, ignore).unwrap();
             }
+            self.shadow.set_limits(self.exec.space().limits());
         }
         Ok(())
     }
