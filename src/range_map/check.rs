@@ -255,6 +255,14 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_map_is_checked_with_its_tree() {
+        let mut map = crate::RangeMap::from([(0_u64..2, 'a')]);
+        map.tree.len = 2;
+        let outcome = catch_unwind(AssertUnwindSafe(|| map.check()));
+        assert!(outcome.is_err());
+    }
+
     fn tree_with_pending() -> Ours {
         let mut tree = tree(200);
         tree.cut(1020, 1024, &mut |_, val| *val);
