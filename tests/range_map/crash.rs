@@ -227,7 +227,7 @@ fn a_panic_in_retain_keeps_the_ranges_from_there_on() {
 
 /// The drop of a value that goes is nothing to the others: they go as well.
 #[test]
-fn a_panic_of_a_drop_in_retain_is_after_all_is_done() {
+fn a_panic_of_a_drop_is_after_all_is_done() {
     thread_local! {
         static LEFT: std::cell::Cell<u32> = const { std::cell::Cell::new(u32::MAX) };
     }
@@ -242,16 +242,24 @@ fn a_panic_of_a_drop_in_retain_is_after_all_is_done() {
         }
     }
     fn holds<const S: usize, const L: usize, const I: usize>() {
-        for fuse in 1..=40 {
-            let mut map: RangeMap<u64, Fused, S, L, I> =
-                (0..60).map(|n| (n * 2..n * 2 + 1, Fused(n))).collect();
-            LEFT.set(fuse);
-            let outcome = catch_unwind(AssertUnwindSafe(|| map.retain(|_, val| val.0 % 3 == 0)));
-            LEFT.set(u32::MAX);
-            assert!(outcome.is_err(), "{fuse}");
-            map.check();
-            let left: Vec<u64> = map.iter().map(|(_, val)| val.0).collect();
-            assert_eq!(left, (0..60).step_by(3).collect::<Vec<_>>(), "{fuse}");
+        type Edit<M> = (fn(&mut M), fn(&u64) -> bool);
+        let edits: [Edit<RangeMap<u64, Fused, S, L, I>>; 3] = [
+            (|map| map.retain(|_, val| val.0 % 3 == 0), |n| n % 3 == 0),
+            (|map| drop(map.remove(10..110)), |n| !(5..55).contains(n)),
+            (|map| drop(map.insert(10..110, Fused(99))), |n| !(5..55).contains(n)),
+        ];
+        for (nth, (edit, stays)) in edits.into_iter().enumerate() {
+            for fuse in 1..=40 {
+                let mut map: RangeMap<u64, Fused, S, L, I> =
+                    (0..60).map(|n| (n * 2..n * 2 + 1, Fused(n))).collect();
+                LEFT.set(fuse);
+                let outcome = catch_unwind(AssertUnwindSafe(|| edit(&mut map)));
+                LEFT.set(u32::MAX);
+                assert!(outcome.is_err(), "edit {nth}, {fuse}");
+                map.check();
+                let left = map.iter().map(|(_, val)| val.0).filter(|&n| n != 99);
+                assert!(left.eq((0..60).filter(stays)), "edit {nth}, {fuse}: {map:?}");
+            }
         }
     }
     holds::<3, 3, 3>();

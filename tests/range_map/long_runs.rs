@@ -227,12 +227,22 @@ fn edit_in_all_widths<const S: usize, const L: usize, const I: usize>() {
         let widest = if rng.below(16) == 0 { 400 } else { 9 };
         let start = rng.below(CELLS - 400);
         let end = start + 1 + rng.below(widest);
-        let value = (rng.below(4) > 0).then_some(step);
-        match value {
-            Some(value) => drop(map.insert(start..end, value)),
-            None => drop(map.remove(start..end)),
+        let edited = &mut cells[start as usize..end as usize];
+        match rng.below(8) {
+            0 | 1 => {
+                drop(map.remove(start..end));
+                edited.fill(None);
+            }
+            // What becomes equal is joined, from one leaf to the next as well.
+            2 => {
+                map.update(start..end, |_, value| *value = 0);
+                edited.iter_mut().flatten().for_each(|value| *value = 0);
+            }
+            _ => {
+                drop(map.insert(start..end, step));
+                edited.fill(Some(step));
+            }
         }
-        cells[start as usize..end as usize].fill(value);
         map.check();
         if step % 100 == 0 {
             let found = (0..CELLS).map(|cell| map.get(cell).copied());
@@ -266,4 +276,27 @@ fn lists_of_all_lengths_become_leaves_that_are_full_enough() {
     holds::<31, 15, 31>();
     holds::<31, 31, 7>();
     holds::<63, 63, 63>();
+}
+
+/// A leaf that has as few ranges as it may gives its first one to the leaf before.
+#[test]
+fn a_leaf_whose_first_range_is_joined_stays_full_enough() {
+    fn holds<const S: usize, const L: usize, const I: usize>() {
+        let touching = (0..200_u64).map(|n| (n * 2..n * 2 + 2, n));
+        let full = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::from_sorted(touching);
+        for first in 0..150 {
+            for gone in 1..L as u64 {
+                let mut map = full.clone();
+                map.remove(first * 2 + 4..(first + gone) * 2 + 4);
+                map.update(first * 2..first * 2 + 4, |_, value| *value = 1_000);
+                map.check();
+                assert_eq!(map.get_range(first * 2), Some((first * 2..first * 2 + 4, &1_000)));
+                assert_eq!(map.len() as u64, 199 - gone.min(198 - first));
+            }
+        }
+    }
+    holds::<3, 3, 3>();
+    holds::<31, 15, 31>();
+    holds::<31, 15, 3>();
+    holds::<31, 31, 7>();
 }
