@@ -228,37 +228,23 @@ fn a_panic_in_retain_keeps_the_ranges_from_there_on() {
 /// The drop of a value that goes is nothing to the others: they go as well.
 #[test]
 fn a_panic_of_a_drop_is_after_all_is_done() {
-    thread_local! {
-        static LEFT: std::cell::Cell<u32> = const { std::cell::Cell::new(u32::MAX) };
-    }
-    #[derive(Clone, Debug, PartialEq)]
-    struct Fused(u64);
-    impl Drop for Fused {
-        fn drop(&mut self) {
-            LEFT.set(LEFT.get().wrapping_sub(1));
-            if LEFT.get() == 0 {
-                std::panic::resume_unwind(Box::new(()));
-            }
-        }
-    }
     fn holds<const S: usize, const L: usize, const I: usize>() {
-        type Edit<M> = (fn(&mut M), fn(&u64) -> bool);
-        let edits: [Edit<RangeMap<u64, Fused, S, L, I>>; 3] = [
-            (|map| map.retain(|_, val| val.0 % 3 == 0), |n| n % 3 == 0),
+        type Edit<M> = (fn(&mut M), fn(&u8) -> bool);
+        let edits: [Edit<RangeMap<u64, Dummy, S, L, I>>; 3] = [
+            (|map| map.retain(|_, value| value.tag % 3 == 0), |n| n % 3 == 0),
             (|map| drop(map.remove(10..110)), |n| !(5..55).contains(n)),
-            (|map| drop(map.insert(10..110, Fused(99))), |n| !(5..55).contains(n)),
+            (|map| drop(map.insert(10..110, Dummy::new(99))), |n| !(5..55).contains(n)),
         ];
         for (nth, (edit, stays)) in edits.into_iter().enumerate() {
-            for fuse in 1..=40 {
-                let mut map: RangeMap<u64, Fused, S, L, I> =
-                    (0..60).map(|n| (n * 2..n * 2 + 1, Fused(n))).collect();
-                LEFT.set(fuse);
+            for after in 0..40 {
+                let mut map: RangeMap<u64, Dummy, S, L, I> =
+                    (0..60).map(|n| (n * 2..n * 2 + 1, Dummy::new(n as u8))).collect();
+                arm(Call::Drop, after);
                 let outcome = catch_unwind(AssertUnwindSafe(|| edit(&mut map)));
-                LEFT.set(u32::MAX);
-                assert!(outcome.is_err(), "edit {nth}, {fuse}");
+                assert!(outcome.is_err() && !disarm(), "edit {nth}, {after}");
                 map.check();
-                let left = map.iter().map(|(_, val)| val.0).filter(|&n| n != 99);
-                assert!(left.eq((0..60).filter(stays)), "edit {nth}, {fuse}: {map:?}");
+                let left = map.iter().map(|(_, value)| value.tag).filter(|&n| n != 99);
+                assert!(left.eq((0..60).filter(stays)), "edit {nth}, {after}: {map:?}");
             }
         }
     }
