@@ -17,19 +17,13 @@ use addrspace::{
     Backing, Error, ExecError, Executor, MapFlags, Mapping, Memory, Placement, Prot, Remap,
     Reservation, Undiscardable, ignore,
 };
-use exec_model::{PAGE, read_word, test_file, write_word};
+use exec_model::{PAGE, alone, read_word, test_file, write_word};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
-
-/// Tests that count what the whole process has do not run beside others.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 fn executor(pages: u64) -> (Executor, u64) {
     let exec = Executor::new(Reservation::new(pages * PAGE).unwrap()).unwrap();
@@ -57,49 +51,51 @@ fn footprint() -> (usize, u64) {
 
 #[test]
 fn a_reservation_is_what_was_asked_for() {
-    let _alone = alone();
-    for (align, below, above, len) in [
-        (1, 0, 0, 1),
-        (1 << 16, 1, 1, 5000),
-        (1 << 21, 0, 1 << 16, 1 << 21),
-        (1 << 30, 1 << 20, 3, 1 << 32),
-    ] {
-        let options = Reservation::options().aligned(align).guarded(below, above);
-        let reservation = options.reserve(len).unwrap();
-        let (span, all) = (reservation.span(), reservation.guarded_span());
-        assert!(span.start().is_multiple_of(align.max(PAGE)));
-        assert_eq!(span.len().unwrap(), len.next_multiple_of(PAGE));
-        assert_eq!(span.start() - all.start(), u64::next_multiple_of(below, PAGE));
-        assert_eq!(all.last() - span.last(), u64::next_multiple_of(above, PAGE));
-        // All of it is there, without access; of what was too much, nothing is left.
-        for line in listed(all.start(), all.end().unwrap()) {
-            assert!(line.contains("---p"), "{line}");
+    alone("a_reservation_is_what_was_asked_for", || {
+        for (align, below, above, len) in [
+            (1, 0, 0, 1),
+            (1 << 16, 1, 1, 5000),
+            (1 << 21, 0, 1 << 16, 1 << 21),
+            (1 << 30, 1 << 20, 3, 1 << 32),
+        ] {
+            let options = Reservation::options().aligned(align).guarded(below, above);
+            let reservation = options.reserve(len).unwrap();
+            let (span, all) = (reservation.span(), reservation.guarded_span());
+            assert!(span.start().is_multiple_of(align.max(PAGE)));
+            assert_eq!(span.len().unwrap(), len.next_multiple_of(PAGE));
+            assert_eq!(span.start() - all.start(), u64::next_multiple_of(below, PAGE));
+            assert_eq!(all.last() - span.last(), u64::next_multiple_of(above, PAGE));
+            // All of it is there, without access; of what was too much, nothing is left.
+            for line in listed(all.start(), all.end().unwrap()) {
+                assert!(line.contains("---p"), "{line}");
+            }
+            let kept = catch_unwind(|| listed(all.start(), all.start() + 1)).unwrap();
+            assert_eq!(kept.len(), 1);
+            drop(reservation);
+            // Given back: somebody else can have it.
+            drop(Reservation::options().at(all.start()).reserve(all.len().unwrap()).unwrap());
         }
-        let kept = catch_unwind(|| listed(all.start(), all.start() + 1)).unwrap();
-        assert_eq!(kept.len(), 1);
-        drop(reservation);
-        // Given back: somebody else can have it.
-        drop(Reservation::options().at(all.start()).reserve(all.len().unwrap()).unwrap());
-    }
+    });
 }
 
 #[test]
 fn a_reservation_at_an_address_replaces_nothing() {
-    let _alone = alone();
-    let first = Reservation::new(16 * PAGE).unwrap();
-    let start = first.span().start();
-    for (at, len) in [(start, PAGE), (start - PAGE, 2 * PAGE), (start + 15 * PAGE, 9 * PAGE)] {
-        let refused = Reservation::options().at(at).reserve(len).unwrap_err();
-        let ExecError::Taken { taken: Some(taken), .. } = refused else { panic!("{refused}") };
-        assert!(taken.last() >= at && taken.start() < at + len);
-    }
-    // Nor do its guards.
-    drop(first);
-    let second = Reservation::options().at(start + PAGE).reserve(PAGE).unwrap();
-    let guarded = Reservation::options().at(start + 2 * PAGE).guarded(1, 0);
-    assert!(matches!(guarded.reserve(PAGE), Err(ExecError::Taken { .. })));
-    drop(second);
-    drop(guarded.reserve(PAGE).unwrap());
+    alone("a_reservation_at_an_address_replaces_nothing", || {
+        let first = Reservation::new(16 * PAGE).unwrap();
+        let start = first.span().start();
+        for (at, len) in [(start, PAGE), (start - PAGE, 2 * PAGE), (start + 15 * PAGE, 9 * PAGE)] {
+            let refused = Reservation::options().at(at).reserve(len).unwrap_err();
+            let ExecError::Taken { taken: Some(taken), .. } = refused else { panic!("{refused}") };
+            assert!(taken.last() >= at && taken.start() < at + len);
+        }
+        // Nor do its guards.
+        drop(first);
+        let second = Reservation::options().at(start + PAGE).reserve(PAGE).unwrap();
+        let guarded = Reservation::options().at(start + 2 * PAGE).guarded(1, 0);
+        assert!(matches!(guarded.reserve(PAGE), Err(ExecError::Taken { .. })));
+        drop(second);
+        drop(guarded.reserve(PAGE).unwrap());
+    });
 }
 
 #[test]
@@ -136,7 +132,7 @@ fn nonsense_is_not_reserved() {
 
 #[test]
 fn a_hundred_thousand_lives_leave_nothing_behind() {
-    exec_model::alone("a_hundred_thousand_lives_leave_nothing_behind", || {
+    alone("a_hundred_thousand_lives_leave_nothing_behind", || {
         let file = test_file(5);
         let life = |round: u64| {
             let (mut exec, start) = executor(64);
@@ -166,62 +162,64 @@ fn a_hundred_thousand_lives_leave_nothing_behind() {
 
 #[test]
 fn nobody_lands_in_what_was_unmapped() {
-    let _alone = alone();
-    let (mut exec, start) = executor(1024);
-    let end = start + 1024 * PAGE;
-    exec.map_at(start, 1024 * PAGE, Memory::anonymous(RW)).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    // Somebody who takes memory wherever the kernel likes, as any thread does.
-    let other = std::thread::spawn(move || {
-        let mut landed = 0;
-        while !stopped.load(Ordering::Relaxed) {
-            let got = Reservation::new(PAGE).unwrap().span().start();
-            landed += usize::from((start..end).contains(&got));
+    alone("nobody_lands_in_what_was_unmapped", || {
+        let (mut exec, start) = executor(1024);
+        let end = start + 1024 * PAGE;
+        exec.map_at(start, 1024 * PAGE, Memory::anonymous(RW)).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        // Somebody who takes memory wherever the kernel likes, as any thread does.
+        let other = std::thread::spawn(move || {
+            let mut landed = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let got = Reservation::new(PAGE).unwrap().span().start();
+                landed += usize::from((start..end).contains(&got));
+            }
+            landed
+        });
+        for round in 0..3000_u64 {
+            let page = start + (round * 7 % 1000) * PAGE;
+            exec.unmap(page, 20 * PAGE).unwrap();
+            exec.map_at(page, 4 * PAGE, Memory::anonymous(RW)).unwrap();
+            exec.remap(page, 4 * PAGE, 4 * PAGE, Remap::to(page + 8 * PAGE)).unwrap();
+            exec.map_at(page, 20 * PAGE, Memory::anonymous(RW)).unwrap();
         }
-        landed
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(other.join().unwrap(), 0);
+        assert!(exec.verify().unwrap().is_empty());
     });
-    for round in 0..3000_u64 {
-        let page = start + (round * 7 % 1000) * PAGE;
-        exec.unmap(page, 20 * PAGE).unwrap();
-        exec.map_at(page, 4 * PAGE, Memory::anonymous(RW)).unwrap();
-        exec.remap(page, 4 * PAGE, 4 * PAGE, Remap::to(page + 8 * PAGE)).unwrap();
-        exec.map_at(page, 20 * PAGE, Memory::anonymous(RW)).unwrap();
-    }
-    stop.store(true, Ordering::Relaxed);
-    assert_eq!(other.join().unwrap(), 0);
-    assert!(exec.verify().unwrap().is_empty());
 }
 
 #[test]
 fn two_executors_do_not_disturb_each_other() {
-    let _alone = alone();
-    let threads: Vec<_> = (0..2_u64)
-        .map(|nth| {
-            std::thread::spawn(move || {
-                let (mut exec, start) = executor(256);
-                for round in 0..5000_u64 {
-                    let page = start + (round * 13 % 250) * PAGE;
-                    exec.map_at(page, 3 * PAGE, Memory::anonymous(RW)).unwrap();
-                    assert_eq!(read_word(page), Some(0), "new memory reads as zero");
-                    assert!(write_word(page, nth * 1_000_000 + round));
-                    exec.protect(page + PAGE, PAGE, Prot::READ).unwrap();
-                    assert_eq!(read_word(page), Some(nth * 1_000_000 + round));
-                    if round.is_multiple_of(3) {
-                        exec.unmap(page, 2 * PAGE).unwrap();
+    alone("two_executors_do_not_disturb_each_other", || {
+        let threads: Vec<_> = (0..2_u64)
+            .map(|nth| {
+                std::thread::spawn(move || {
+                    let (mut exec, start) = executor(256);
+                    for round in 0..5000_u64 {
+                        let page = start + (round * 13 % 250) * PAGE;
+                        exec.map_at(page, 3 * PAGE, Memory::anonymous(RW)).unwrap();
+                        assert_eq!(read_word(page), Some(0), "new memory reads as zero");
+                        assert!(write_word(page, nth * 1_000_000 + round));
+                        exec.protect(page + PAGE, PAGE, Prot::READ).unwrap();
+                        assert_eq!(read_word(page), Some(nth * 1_000_000 + round));
+                        if round.is_multiple_of(3) {
+                            exec.unmap(page, 2 * PAGE).unwrap();
+                        }
+                        if round.is_multiple_of(50) {
+                            assert!(exec.verify().unwrap().is_empty());
+                        }
                     }
-                    if round.is_multiple_of(50) {
-                        assert!(exec.verify().unwrap().is_empty());
-                    }
-                }
-                // An executor may end in another thread than it began in.
-                exec
+                    // An executor may end in another thread than it began in.
+                    exec
+                })
             })
-        })
-        .collect();
-    for thread in threads {
-        assert!(thread.join().unwrap().verify().unwrap().is_empty());
-    }
+            .collect();
+        for thread in threads {
+            assert!(thread.join().unwrap().verify().unwrap().is_empty());
+        }
+    });
 }
 
 /// What a fault handler looks at. The tests that use it do not run side by side.
@@ -301,65 +299,67 @@ fn handle_faults() {
 
 #[test]
 fn a_fault_handler_reads_the_books() {
-    let _alone = alone();
-    handle_faults();
-    let (mut exec, start) = executor(64);
-    exec.map_at(start, 2 * PAGE, Memory::anonymous(RW)).unwrap();
-    exec.protect(start + PAGE, PAGE, Prot::empty()).unwrap();
-    assert!(write_word(start, 7));
-    BOOKS.store(&raw mut exec, Ordering::SeqCst);
-    assert_eq!(probe(start), Some(7));
-    assert_eq!(probe(start + PAGE), None);
-    assert_eq!(SEEN.load(Ordering::SeqCst), 2, "a region without access");
-    assert_eq!(probe(start + 2 * PAGE), None);
-    assert_eq!(SEEN.load(Ordering::SeqCst), 1, "a gap");
-    BOOKS.store(std::ptr::null_mut(), Ordering::SeqCst);
+    alone("a_fault_handler_reads_the_books", || {
+        handle_faults();
+        let (mut exec, start) = executor(64);
+        exec.map_at(start, 2 * PAGE, Memory::anonymous(RW)).unwrap();
+        exec.protect(start + PAGE, PAGE, Prot::empty()).unwrap();
+        assert!(write_word(start, 7));
+        BOOKS.store(&raw mut exec, Ordering::SeqCst);
+        assert_eq!(probe(start), Some(7));
+        assert_eq!(probe(start + PAGE), None);
+        assert_eq!(SEEN.load(Ordering::SeqCst), 2, "a region without access");
+        assert_eq!(probe(start + 2 * PAGE), None);
+        assert_eq!(SEEN.load(Ordering::SeqCst), 1, "a gap");
+        BOOKS.store(std::ptr::null_mut(), Ordering::SeqCst);
+    });
 }
 
 /// While a verb runs, another thread that touches its range sees the memory before
 /// or after the change, and the published books before or after it.
 #[test]
 fn a_fault_during_a_verb_sees_either_side() {
-    let _alone = alone();
-    handle_faults();
-    let (mut exec, start) = executor(64);
-    exec.map_at(start, 4 * PAGE, Memory::anonymous(RW)).unwrap();
-    let reader = exec.reader();
-    *READER.lock().unwrap() = Some(reader.clone());
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let counts = Arc::new([const { AtomicU64::new(0) }; 4]);
-    let counting = Arc::clone(&counts);
-    let toucher = std::thread::spawn(move || {
-        let reader = READER.lock().unwrap().take().unwrap();
-        while !stopped.load(Ordering::Relaxed) {
-            let before = seen(reader.load().query(start + PAGE));
-            let read = probe(start + PAGE);
-            let after = seen(reader.load().query(start + PAGE));
-            let readable = 2 | u64::from(RW.bits()) << 8;
-            for books in [before, after] {
-                assert!([1, 2, readable].contains(&books), "{books:#x}: no state between two");
+    alone("a_fault_during_a_verb_sees_either_side", || {
+        handle_faults();
+        let (mut exec, start) = executor(64);
+        exec.map_at(start, 4 * PAGE, Memory::anonymous(RW)).unwrap();
+        let reader = exec.reader();
+        *READER.lock().unwrap() = Some(reader.clone());
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let counts = Arc::new([const { AtomicU64::new(0) }; 4]);
+        let counting = Arc::clone(&counts);
+        let toucher = std::thread::spawn(move || {
+            let reader = READER.lock().unwrap().take().unwrap();
+            while !stopped.load(Ordering::Relaxed) {
+                let before = seen(reader.load().query(start + PAGE));
+                let read = probe(start + PAGE);
+                let after = seen(reader.load().query(start + PAGE));
+                let readable = 2 | u64::from(RW.bits()) << 8;
+                for books in [before, after] {
+                    assert!([1, 2, readable].contains(&books), "{books:#x}: no state between two");
+                }
+                // New memory reads as zero, so nothing else is ever seen.
+                assert!(matches!(read, None | Some(0)));
+                counting[usize::from(read.is_some())].fetch_add(1, Ordering::Relaxed);
+                counting[2 + usize::from(before == readable)].fetch_add(1, Ordering::Relaxed);
             }
-            // New memory reads as zero, so nothing else is ever seen.
-            assert!(matches!(read, None | Some(0)));
-            counting[usize::from(read.is_some())].fetch_add(1, Ordering::Relaxed);
-            counting[2 + usize::from(before == readable)].fetch_add(1, Ordering::Relaxed);
+        });
+        let seen_all = || counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
+        // On a busy machine it can take a while until the other thread has seen all.
+        for round in 0..2_000_000 {
+            if round > 10_000 && seen_all() {
+                break;
+            }
+            exec.protect(start + PAGE, PAGE, Prot::empty()).unwrap();
+            exec.unmap(start + PAGE, PAGE).unwrap();
+            exec.map_at(start + PAGE, PAGE, Memory::anonymous(RW)).unwrap();
         }
+        stop.store(true, Ordering::Relaxed);
+        toucher.join().unwrap();
+        assert!(seen_all(), "both sides were seen, of the memory and of the books: {counts:?}");
+        assert_eq!(seen(reader.load().query(start + PAGE)), 2 | u64::from(RW.bits()) << 8);
     });
-    let seen_all = || counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
-    // On a busy machine it can take a while until the other thread has seen all.
-    for round in 0..2_000_000 {
-        if round > 10_000 && seen_all() {
-            break;
-        }
-        exec.protect(start + PAGE, PAGE, Prot::empty()).unwrap();
-        exec.unmap(start + PAGE, PAGE).unwrap();
-        exec.map_at(start + PAGE, PAGE, Memory::anonymous(RW)).unwrap();
-    }
-    stop.store(true, Ordering::Relaxed);
-    toucher.join().unwrap();
-    assert!(seen_all(), "both sides were seen, of the memory and of the books: {counts:?}");
-    assert_eq!(seen(reader.load().query(start + PAGE)), 2 | u64::from(RW.bits()) << 8);
 }
 
 #[test]
@@ -602,32 +602,33 @@ fn flags_that_cannot_be_are_refused() {
 
 #[test]
 fn the_kernel_has_the_options() {
-    let _alone = alone();
-    let (mut exec, start) = executor(2048);
-    let at = |page: u64| start + page * PAGE;
-    exec.map_at(at(0), 8 * PAGE, Memory::anonymous(RW).populate()).unwrap();
-    exec.map_at(at(10), 8 * PAGE, Memory::anonymous(RW).locked()).unwrap();
-    exec.map_at(at(20), 8 * PAGE, Memory::anonymous(RW).huge_pages()).unwrap();
-    exec.map_at(at(30), 8 * PAGE, Memory::anonymous(RW).no_huge_pages().populate()).unwrap();
-    exec.map_at(at(40), 8 * PAGE, Memory::anonymous(RW).no_reserve()).unwrap();
-    let private = MapFlags::DONT_FORK | MapFlags::DONT_DUMP | MapFlags::WIPE_ON_FORK;
-    exec.map_at(at(50), 8 * PAGE, Memory::anonymous(RW).with_flags(private)).unwrap();
-    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-    let about = |page: u64, key: &str| {
-        let from = smaps.find(&format!("{:x}-", at(page))).unwrap();
-        let line = smaps[from..].lines().find(|line| line.starts_with(key)).unwrap();
-        line[key.len()..].trim().to_owned()
-    };
-    assert_eq!(about(0, "Rss:"), "32 kB");
-    assert!(about(10, "VmFlags:").contains("lo"));
-    assert!(about(20, "VmFlags:").contains("hg"));
-    assert!(about(30, "VmFlags:").contains("nh"));
-    assert_eq!(about(30, "Rss:"), "32 kB");
-    assert!(about(40, "VmFlags:").contains("nr"));
-    for name in ["dc", "dd", "wf"] {
-        assert!(about(50, "VmFlags:").contains(name), "{name}");
-    }
-    assert!(exec.verify().unwrap().is_empty());
+    alone("the_kernel_has_the_options", || {
+        let (mut exec, start) = executor(2048);
+        let at = |page: u64| start + page * PAGE;
+        exec.map_at(at(0), 8 * PAGE, Memory::anonymous(RW).populate()).unwrap();
+        exec.map_at(at(10), 8 * PAGE, Memory::anonymous(RW).locked()).unwrap();
+        exec.map_at(at(20), 8 * PAGE, Memory::anonymous(RW).huge_pages()).unwrap();
+        exec.map_at(at(30), 8 * PAGE, Memory::anonymous(RW).no_huge_pages().populate()).unwrap();
+        exec.map_at(at(40), 8 * PAGE, Memory::anonymous(RW).no_reserve()).unwrap();
+        let private = MapFlags::DONT_FORK | MapFlags::DONT_DUMP | MapFlags::WIPE_ON_FORK;
+        exec.map_at(at(50), 8 * PAGE, Memory::anonymous(RW).with_flags(private)).unwrap();
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let about = |page: u64, key: &str| {
+            let from = smaps.find(&format!("{:x}-", at(page))).unwrap();
+            let line = smaps[from..].lines().find(|line| line.starts_with(key)).unwrap();
+            line[key.len()..].trim().to_owned()
+        };
+        assert_eq!(about(0, "Rss:"), "32 kB");
+        assert!(about(10, "VmFlags:").contains("lo"));
+        assert!(about(20, "VmFlags:").contains("hg"));
+        assert!(about(30, "VmFlags:").contains("nh"));
+        assert_eq!(about(30, "Rss:"), "32 kB");
+        assert!(about(40, "VmFlags:").contains("nr"));
+        for name in ["dc", "dd", "wf"] {
+            assert!(about(50, "VmFlags:").contains(name), "{name}");
+        }
+        assert!(exec.verify().unwrap().is_empty());
+    });
 }
 
 #[test]
@@ -677,7 +678,7 @@ fn large_pages_are_whole_or_refused() {
 
 #[test]
 fn what_is_too_much_of_a_reservation_is_given_back() {
-    exec_model::alone("what_is_too_much_of_a_reservation_is_given_back", || {
+    alone("what_is_too_much_of_a_reservation_is_given_back", || {
         let pages = || {
             let statm = fs::read_to_string("/proc/self/statm").unwrap();
             statm.split(' ').next().unwrap().parse::<u64>().unwrap()
@@ -694,7 +695,7 @@ fn what_is_too_much_of_a_reservation_is_given_back() {
 
 #[test]
 fn locked_memory_stays_locked_where_it_goes() {
-    exec_model::alone("locked_memory_stays_locked_where_it_goes", || {
+    alone("locked_memory_stays_locked_where_it_goes", || {
         let (mut exec, start) = executor(64);
         let file = test_file(3);
         for round in 0..20 {
@@ -758,7 +759,7 @@ fn debug_shows_the_books_and_who_follows_them() {
 
 #[test]
 fn copies_that_nobody_reads_are_freed() {
-    exec_model::alone("copies_that_nobody_reads_are_freed", || {
+    alone("copies_that_nobody_reads_are_freed", || {
         let (mut exec, start) = executor(8192);
         for page in 0..2000 {
             exec.map_at(start + 2 * page * PAGE, PAGE, Memory::anonymous(RW)).unwrap();

@@ -13,6 +13,8 @@
     reason = "a test of system calls: a panic is a failure"
 )]
 
+#[path = "../exec_model/alone.rs"]
+mod alone;
 mod contiguous;
 mod life;
 mod load;

@@ -1,8 +1,7 @@
 //! What each guarantee promises, and what happens when it cannot be had.
 
-use crate::support::{
-    Dice, PAGE, Pages, RW, Stop, can, cannot, get, in_child, listed, same_words, set,
-};
+use crate::alone::alone;
+use crate::support::{Dice, PAGE, Pages, RW, Stop, can, cannot, get, listed, same_words, set};
 use addrspace::alias::{AliasError, Guarantee, Mirror, Missing, SharedMemory, Unsuited, Way};
 use addrspace::{Prot, Span};
 use std::io::Write;
@@ -64,22 +63,25 @@ fn scattered_ranges_are_side_by_side_in_the_given_order() {
 
 #[test]
 fn live_is_the_same_pages() {
-    let shared = SharedMemory::new(4 * PAGE).unwrap();
-    let source = shared.map(PAGE, 2 * PAGE, RW).unwrap();
-    let mut mirror = Mirror::new(&[source.span()], Guarantee::Live).unwrap();
-    for number in 1..100 {
-        set(source.span().start() + PAGE, number);
-        assert_eq!(shown(&mirror), [0, number]);
-    }
-    mirror.refresh().unwrap();
-    assert_eq!(shown(&mirror), [0, 99]);
-    // It has the memory for its own, whatever becomes of the source.
-    let at = source.span();
-    drop((source, shared));
-    assert_eq!(listed(at), []);
-    assert_eq!(shown(&mirror), [0, 99]);
-    assert_eq!(mirror.refresh(), Err(AliasError::NotMapped { span: at }));
-    assert_eq!(shown(&mirror), [0, 99]);
+    // Nobody else may map something where the source was.
+    alone("mirrors::live_is_the_same_pages", || {
+        let shared = SharedMemory::new(4 * PAGE).unwrap();
+        let source = shared.map(PAGE, 2 * PAGE, RW).unwrap();
+        let mut mirror = Mirror::new(&[source.span()], Guarantee::Live).unwrap();
+        for number in 1..100 {
+            set(source.span().start() + PAGE, number);
+            assert_eq!(shown(&mirror), [0, number]);
+        }
+        mirror.refresh().unwrap();
+        assert_eq!(shown(&mirror), [0, 99]);
+        // It has the memory for its own, whatever becomes of the source.
+        let at = source.span();
+        drop((source, shared));
+        assert_eq!(listed(at), []);
+        assert_eq!(shown(&mirror), [0, 99]);
+        assert_eq!(mirror.refresh(), Err(AliasError::NotMapped { span: at }));
+        assert_eq!(shown(&mirror), [0, 99]);
+    });
 }
 
 #[test]
@@ -222,16 +224,6 @@ fn wrong_sources_are_refused_with_their_numbers() {
     if can(Way::Physical) {
         assert_eq!(Mirror::new(&[whole], Live).unwrap().way(), Way::Physical);
     }
-    // A hole; another thread may map something there before it is looked at.
-    let holes = (0..100).filter(|_| {
-        let source = Pages::new(3);
-        source.unmap(1);
-        match Mirror::new(&[source.span()], FirstTouch) {
-            Err(AliasError::NotMapped { span }) => span == source.page(1),
-            _ => false,
-        }
-    });
-    assert!(holes.count() > 0 || Way::FaultHandler.check().is_err());
     // What somebody else handles already.
     if can(Way::WriteProtect) {
         let first = Mirror::by(Way::WriteProtect, &[pages.page(1)]).unwrap();
@@ -243,13 +235,26 @@ fn wrong_sources_are_refused_with_their_numbers() {
     }
 }
 
+#[test]
+fn a_hole_in_the_source_is_refused_with_its_numbers() {
+    alone("mirrors::a_hole_in_the_source_is_refused_with_its_numbers", || {
+        if can(Way::FaultHandler) {
+            let source = Pages::new(3);
+            source.unmap(1);
+            let hole = AliasError::NotMapped { span: source.page(1) };
+            let refused = Mirror::new(&[source.span()], Guarantee::FirstTouch);
+            assert_eq!(refused.unwrap_err(), hole);
+        }
+    });
+}
+
 /// Without privilege: the clear error, and what works all the same.
 #[test]
 fn without_privilege_a_snapshot_is_copied_at_once() {
     if !is_root() {
         return cannot("giving up privileges takes root");
     }
-    let ended = in_child(|| {
+    alone("mirrors::without_privilege_a_snapshot_is_copied_at_once", || {
         become_nobody();
         let sysctl = std::fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd");
         let everybody_may = sysctl.is_ok_and(|text| text.trim() == "1");
@@ -281,9 +286,7 @@ fn without_privilege_a_snapshot_is_copied_at_once() {
             }
             assert_eq!(shown(&mirror), [1, 2, 3, 4]);
         }
-        0
     });
-    assert_eq!(ended, 0);
 }
 
 /// A snapshot that is copied at once is either of one instant or refused.

@@ -37,7 +37,8 @@ fn each_view_has_its_own_protection() {
         assert_eq!(listed(view.span())[0].prot, "r--s");
         let gone = view.span();
         drop(view);
-        assert_eq!(listed(gone), []);
+        // Another test may have got its place by now.
+        assert!(listed(gone).iter().all(|line| line.name != "/memfd:views (deleted)"));
     }
 }
 

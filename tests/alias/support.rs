@@ -1,10 +1,11 @@
 //! What the tests look with, and memory for them to look at.
 
+use crate::alone::is_alone;
 use addrspace::{Prot, Span};
 use std::fs;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const RW: Prot = Prot::READ.union(Prot::WRITE);
@@ -75,7 +76,11 @@ impl Pages {
     }
 
     /// Does to a page what leaves its memory behind: by `munmap`.
+    ///
+    /// In a process of its own: else another test's thread is given the hole, and loses
+    /// what it has there when this is dropped.
     pub(crate) fn unmap(&self, page: u64) {
+        assert!(is_alone(), "a hole where other tests map");
         let at = self.page(page).start();
         // SAFETY: the page is the test's own, and no reference points into it.
         assert_eq!(unsafe { libc::munmap(pointer(at).cast(), PAGE as usize) }, 0);
@@ -104,15 +109,13 @@ pub(crate) fn pointer(addr: u64) -> *mut u64 {
 /// The word at an address that is mapped.
 pub(crate) fn get(addr: u64) -> u64 {
     // SAFETY: the tests read what they have mapped, as atomics, since others write it.
-    unsafe { std::sync::atomic::AtomicU64::from_ptr(pointer(addr)) }
-        .load(std::sync::atomic::Ordering::Relaxed)
+    unsafe { std::sync::atomic::AtomicU64::from_ptr(pointer(addr)) }.load(Ordering::Relaxed)
 }
 
 /// Writes a word to an address that is mapped.
 pub(crate) fn set(addr: u64, word: u64) {
     // SAFETY: the tests write what they have mapped, as atomics, since others read it.
-    unsafe { std::sync::atomic::AtomicU64::from_ptr(pointer(addr)) }
-        .store(word, std::sync::atomic::Ordering::Relaxed);
+    unsafe { std::sync::atomic::AtomicU64::from_ptr(pointer(addr)) }.store(word, Ordering::Relaxed);
 }
 
 /// The one number that all words of a page have; an error with two that differ.
@@ -125,7 +128,10 @@ pub(crate) fn same_words(page: u64) -> Result<u64, (u64, u64)> {
 }
 
 /// What a child process says in its exit status, or minus the signal that ended it.
+///
+/// It is a fork, of a process in which nobody else has threads.
 pub(crate) fn in_child(job: impl FnOnce() -> i32) -> i32 {
+    assert!(is_alone(), "a fork while other tests' threads hold locks");
     // SAFETY: the child calls what the test gives it, and leaves without destructors.
     match unsafe { libc::fork() } {
         0 => {
@@ -186,6 +192,6 @@ pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }

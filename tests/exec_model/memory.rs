@@ -6,7 +6,6 @@ use addrspace::MapFlags;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::FileExt;
-use std::process::Command;
 
 pub const PAGE: u64 = 4096;
 
@@ -87,21 +86,4 @@ pub fn test_file(first: u64) -> File {
         file.write_all_at(&(first + page).to_ne_bytes(), page * PAGE).unwrap();
     }
     file
-}
-
-const CHILD: &str = "ADDRSPACE_TEST_CHILD";
-
-/// Runs `body` in a process of its own: the test `name` of this very program.
-pub fn alone(name: &str, body: impl FnOnce()) {
-    if std::env::var_os(CHILD).is_some_and(|child| child == *name) {
-        return body();
-    }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, name)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
 }

@@ -17,14 +17,15 @@
     reason = "a model for tests, of a few dozen pages"
 )]
 
+mod alone;
 mod memory;
 mod ops;
 
 pub use memory::{PAGE, read_word, test_file, write_word};
 #[allow(unused_imports, reason = "not every driver names all")]
-pub use memory::{alone, locked_bytes};
-#[allow(unused_imports, reason = "not every driver names all")]
 pub use ops::{Kind, Mem, Op, Target, Where};
+#[allow(unused_imports, reason = "not every driver names all")]
+pub use {alone::alone, memory::locked_bytes};
 
 use addrspace::{
     AddrSpace, Backing, ExecError, Executor, MapFlags, Prot, Reader, Reservation, Span, Update,
