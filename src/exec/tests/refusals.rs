@@ -265,18 +265,20 @@ fn what_the_kernel_loses_is_reserved_again_and_named() {
 
 #[test]
 fn addresses_that_somebody_else_got_are_left_alone() {
-    let mut world = furnished();
-    // The old mapping is lost and cannot be reserved again ..
-    let plan = Plan { fails: Some((2, Failure::Lost)), sees: true, ..Plan::default() };
-    let op = Op::Map { place: Where::At(0), pages: 2, mem: Mem::anonymous(RW) };
-    run(&mut world, &op, plan).0.unwrap_err();
-    // .. and a reservation lands there, or anybody's mmap.
-    let other = Reservation::options().at(world.start()).reserve(PAGE).unwrap();
-    run(&mut world, &op, Plan::default()).0.unwrap_err();
-    run(&mut world, &Op::Reset, Plan::default()).0.unwrap();
-    drop(world);
-    let taken = Reservation::options().at(other.span().start()).reserve(PAGE).unwrap_err();
-    assert!(matches!(taken, ExecError::Taken { .. }), "{taken}");
+    alone("exec::tests::refusals::addresses_that_somebody_else_got_are_left_alone", || {
+        let mut world = furnished();
+        // The old mapping is lost and cannot be reserved again ..
+        let plan = Plan { fails: Some((2, Failure::Lost)), sees: true, ..Plan::default() };
+        let op = Op::Map { place: Where::At(0), pages: 2, mem: Mem::anonymous(RW) };
+        run(&mut world, &op, plan).0.unwrap_err();
+        // .. and a reservation lands there, or anybody's mmap.
+        let other = Reservation::options().at(world.start()).reserve(PAGE).unwrap();
+        run(&mut world, &op, Plan::default()).0.unwrap_err();
+        run(&mut world, &Op::Reset, Plan::default()).0.unwrap();
+        drop(world);
+        let taken = Reservation::options().at(other.span().start()).reserve(PAGE).unwrap_err();
+        assert!(matches!(taken, ExecError::Taken { .. }), "{taken}");
+    });
 }
 
 #[test]
@@ -299,16 +301,18 @@ fn what_is_kept_in_store_lands_in_no_hole() {
 
 #[test]
 fn a_reservation_that_fails_half_way_leaves_nothing() {
-    let align = 1 << 21;
-    let free = Reservation::options().aligned(align).reserve(4 * align).unwrap().span();
-    for passes in 0..2 {
-        let plan = Plan { passes, fails: Some((1, Failure::Refused)), ..Plan::default() };
-        plan.install();
-        // One call to reserve, and one or two to give back what is too much.
-        let refused = Reservation::options().aligned(align).reserve(4 * align);
-        Plan::default().install();
-        assert!(refused.is_err(), "{passes}");
-        drop(refused);
-        drop(Reservation::options().at(free.start()).reserve(4 * align).unwrap());
-    }
+    alone("exec::tests::refusals::a_reservation_that_fails_half_way_leaves_nothing", || {
+        let align = 1 << 21;
+        let free = Reservation::options().aligned(align).reserve(4 * align).unwrap().span();
+        for passes in 0..2 {
+            let plan = Plan { passes, fails: Some((1, Failure::Refused)), ..Plan::default() };
+            plan.install();
+            // One call to reserve, and one or two to give back what is too much.
+            let refused = Reservation::options().aligned(align).reserve(4 * align);
+            Plan::default().install();
+            assert!(refused.is_err(), "{passes}");
+            drop(refused);
+            drop(Reservation::options().at(free.start()).reserve(4 * align).unwrap());
+        }
+    });
 }
