@@ -427,7 +427,7 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         self.path.limit = start;
         self.len -= 1;
         if small {
-            self.seek(start + 1);
+            // The two are siblings, so that either is mended with the other.
             self.mend_leaf();
         }
     }

@@ -305,24 +305,27 @@ fn a_leaf_whose_first_range_is_joined_stays_full_enough() {
 #[test]
 fn ranges_up_to_the_last_key_are_joined() {
     fn holds<const S: usize, const L: usize, const I: usize>() {
-        const COUNT: u64 = 60;
+        const COUNT: u64 = 48;
         let at = |nth: u64| u64::MAX - 2 * (COUNT - nth);
         let touching = (0..COUNT).map(|n| (at(n)..at(n + 1), n));
         let full = addrspace::range_map::RangeMap::<u64, u64, S, L, I>::from_sorted(touching);
         for first in 0..COUNT {
             for last in first + 1..=COUNT {
-                for gone in 0..=first {
+                for gone in 0..=L as u64 {
+                    let hole = COUNT - 1 - gone..COUNT - 1;
                     let mut map = full.clone();
-                    map.remove(at(0)..at(gone));
+                    map.remove(at(hole.start)..at(hole.end));
                     map.update(at(first)..at(last), |_, value| *value = 1_000);
                     map.check();
-                    let joined = map.get_range(at(first));
-                    assert_eq!(joined, Some((at(first)..at(last), &1_000)));
-                    assert_eq!(map.len() as u64, COUNT - gone - (last - first) + 1);
+                    for nth in 0..COUNT {
+                        let value = if (first..last).contains(&nth) { 1_000 } else { nth };
+                        let there = (!hole.contains(&nth)).then_some(&value);
+                        assert_eq!(map.get(at(nth)), there, "{nth} of {first}..{last}, {hole:?}");
+                    }
                 }
             }
         }
     }
-    holds::<3, 3, 3>();
     holds::<7, 7, 3>();
+    holds::<31, 15, 31>();
 }
