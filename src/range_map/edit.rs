@@ -405,8 +405,9 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
         // The right one goes first: a hole for a moment, and never an overlap.
         let (end, _displaced) = self.take_at(limit);
         self.seek(limit);
-        let edit = on_leaf!(self, leaf => leaf.extend_last_before(limit, end));
-        self.settle(edit);
+        // The next leaf was mended with one behind it, or was empty: this one is as before.
+        on_leaf!(self, leaf => leaf.extend_last(end));
+        self.settle(Edit::NOTHING);
     }
 
     /// Joins the last range of the finger's leaf with the first of the next leaf,

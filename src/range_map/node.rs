@@ -113,8 +113,7 @@ impl<V, const N: usize> Leaf<V, N> {
     /// Fewest ranges in a leaf that has a parent.
     pub(super) const MIN: usize = if N / 4 == 0 { 1 } else { N / 4 };
     /// Two neighbours with at most this many ranges in all become one leaf.
-    pub(super) const MERGE: usize =
-        if N * 3 / 4 < 2 * Self::MIN - 1 { 2 * Self::MIN - 1 } else { N * 3 / 4 };
+    pub(super) const MERGE: usize = N * 3 / 4;
     /// Free slots that any single edit can do with.
     pub(super) const SLACK: usize = 2;
 
@@ -335,14 +334,6 @@ impl<V, const N: usize> Leaf<V, N> {
     pub(super) fn extend_last(&mut self, end: u64) {
         let last = self.live() - 1;
         self.ends[last] = end;
-    }
-
-    /// Lets the range that ends at `from`, the last one before it, end at `to`.
-    pub(super) fn extend_last_before(&mut self, from: u64, to: u64) -> Edit {
-        let at = self.rank(from) - 1;
-        let closed = self.gap_before(at + 1);
-        self.ends[at] = to;
-        Edit { opened: self.gap_before(at + 1), closed, ..Edit::NOTHING }
     }
 
     /// Calls `change` for the ranges that start in `start..end`.
