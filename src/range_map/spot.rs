@@ -131,3 +131,82 @@ impl<V, const N: usize> Leaf<V, N> {
         self.live() + usize::from(cut) + usize::from(new) <= N
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Extent, Tree};
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    type Ours<V, const L: usize> = Tree<V, L, L, 3>;
+
+    /// Free slots of every second leaf, and of the others.
+    type Free = [usize; 2];
+
+    /// Ranges of 8 keys, every third followed by a gap, in leaves with as many free slots
+    /// as said, as far as can be.
+    fn tree<V: Clone + PartialEq, const L: usize>(free: Free, val: fn(u64) -> V) -> Ours<V, L> {
+        let mut tree = Ours::new();
+        let starts: Vec<u64> = (0..4 * L as u64).map(|nth| 20 + nth * 8 + nth / 3 * 2).collect();
+        for (nth, &at) in (0..).zip(&starts) {
+            tree.put(at, at + 8, val(nth), &mut |_, val| val.clone());
+        }
+        for at in starts {
+            let (leaf, _) = tree.locate(at + 1);
+            let free = free[usize::from(leaf % 2 == 0)];
+            if tree.leaves[leaf].len() + free < L {
+                tree.cut(at + 6, at + 7, &mut |_, val| val.clone());
+            } else if tree.leaves[leaf].len() + free > L {
+                tree.cut(at, at + 8, &mut |_, val| val.clone());
+            }
+        }
+        tree.check();
+        tree
+    }
+
+    /// How many edits were found to have room. They take no node.
+    fn with_room<V: Clone + PartialEq, const L: usize>(free: Free, val: fn(u64) -> V) -> usize {
+        let dup = &mut |_: u64, val: &V| val.clone();
+        let whole = tree::<V, L>(free, val);
+        let nodes = |tree: &Ours<V, L>| (tree.leaves.in_use(), tree.inners.in_use());
+        let mut found = 0;
+        for start in 18..20 + 34 * L as u64 {
+            for (len, part) in [(1, 1), (3, 2), (8, 8), (8, 3), (11, 11), (11, 9), (30, 30)] {
+                for extent in [Extent::Cut, Extent::Update, Extent::Put] {
+                    let mut tree = whole.clone();
+                    if !tree.aim(start, start + len, extent).has_room() {
+                        continue;
+                    }
+                    found += 1;
+                    let (before, end) = (nodes(&tree), start + part);
+                    match extent {
+                        Extent::Cut => tree.cut(start, end, dup),
+                        Extent::Update => {
+                            let slots = tree.seek_slots(start, end);
+                            tree.update_at(slots, start, end, |_, _, old| *old = val(2_000), dup);
+                        }
+                        Extent::Put => tree.put(start, end, val(2_000), dup),
+                    }
+                    tree.check();
+                    let after = nodes(&tree);
+                    let more = after.0 > before.0 || after.1 > before.1;
+                    assert!(!more, "{extent:?} of {start}..{end}, {free:?} free: {after:?}");
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_has_room_takes_no_memory() {
+        for free in [[0, 0], [1, 0], [0, 1], [2, 0], [0, 2], [2, 2]] {
+            let found = [
+                with_room::<u64, 3>(free, |nth| nth),
+                with_room::<u64, 15>(free, |nth| nth),
+                with_room::<Box<u64>, 7>(free, Box::new),
+                with_room::<Box<u64>, 15>(free, Box::new),
+            ];
+            assert!(found.iter().all(|&found| found > 90), "{free:?} free: {found:?}");
+        }
+    }
+}
