@@ -147,7 +147,7 @@ mod tests {
     /// as said, as far as can be.
     fn tree<V: Clone + PartialEq, const L: usize>(free: Free, val: fn(u64) -> V) -> Ours<V, L> {
         let mut tree = Ours::new();
-        let starts: Vec<u64> = (0..4 * L as u64).map(|nth| 20 + nth * 8 + nth / 3 * 2).collect();
+        let starts: Vec<u64> = (0..).take(4 * L).map(|nth| 20 + nth * 8 + nth / 3 * 2).collect();
         for (nth, &at) in (0..).zip(&starts) {
             tree.put(at, at + 8, val(nth), &mut |_, val| val.clone());
         }
@@ -170,7 +170,7 @@ mod tests {
         let whole = tree::<V, L>(free, val);
         let nodes = |tree: &Ours<V, L>| (tree.leaves.in_use(), tree.inners.in_use());
         let mut found = 0;
-        for start in 18..20 + 34 * L as u64 {
+        for start in (18..).take(34 * L) {
             for (len, part) in [(1, 1), (3, 2), (8, 8), (8, 3), (11, 11), (11, 9), (30, 30)] {
                 for extent in [Extent::Cut, Extent::Update, Extent::Put] {
                     let mut tree = whole.clone();
