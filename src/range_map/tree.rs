@@ -406,7 +406,9 @@ mod tests {
     use crate::RangeMap;
 
     /// Nodes that are allocated, of either kind.
-    fn capacities(map: &RangeMap<u64, u8>) -> (usize, usize) {
+    fn capacities<V, const S: usize, const L: usize, const I: usize>(
+        map: &RangeMap<u64, V, S, L, I>,
+    ) -> (usize, usize) {
         (map.tree.leaves.capacity(), map.tree.inners.capacity())
     }
 
@@ -429,6 +431,42 @@ mod tests {
             }
             map.check();
             assert_eq!(capacities(&map), before, "{edits} edits");
+        }
+    }
+    /// Each edit adds two ranges, as long as there are ranges to cut, and then one.
+    fn many_edits<const S: usize, const L: usize, const I: usize>(ranges: u64, step: u64) {
+        let mut full = RangeMap::<u64, u64, S, L, I>::default();
+        for nth in (0..ranges).map(|nth| nth * step % ranges) {
+            full.insert(10 * nth..10 * nth + 10, nth);
+        }
+        for edits in [1, 2, 3, 4, 5, 7, 9, 12, 30, 100] {
+            for stride in [1, step] {
+                // A copy has no node more than it needs.
+                let mut map = full.clone();
+                map.try_reserve_inserts(edits).unwrap();
+                let before = capacities(&map);
+                for edit in (0..).take(edits) {
+                    let at = match (edit * stride).checked_rem(ranges) {
+                        Some(nth) if edit < 4 * ranges => 10 * nth + 1 + edit / ranges * 2,
+                        _ => 10 * (ranges + edit),
+                    };
+                    map.insert(at..at + 1, 1_000 + edit);
+                }
+                map.check();
+                assert_eq!(capacities(&map), before, "{edits} edits of {ranges}, {S} {L} {I}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_for_many_edits_is_enough_wherever_they_are() {
+        for ranges in (0..40).chain([61, 100, 211, 400]) {
+            for step in [1, 7, 17] {
+                many_edits::<3, 3, 3>(ranges, step);
+                many_edits::<7, 3, 3>(ranges, step);
+                many_edits::<7, 7, 7>(ranges, step);
+                many_edits::<31, 15, 31>(ranges, step);
+            }
         }
     }
 }
