@@ -288,7 +288,17 @@ fn a_map_filled_by_reserved_edits_never_allocates_in_one() {
             );
         }
         map.check();
-        // Cutting each range in two is the edit that needs most room.
+        // Cutting each range in two is the edit that needs most room; a copy has no node
+        // more than it needs.
+        for n in (0..ranges).step_by(3) {
+            let mut copy = map.clone();
+            copy.try_reserve_edit(3 * n..3 * n + 1).unwrap();
+            assert_eq!(
+                allocations(|| copy.update(3 * n..3 * n + 1, |_, value| *value += ranges)),
+                0,
+                "{n} of {ranges}, {S} {L} {I}"
+            );
+        }
         for n in 0..ranges {
             map.try_reserve_edit(3 * n + 1..3 * n + 2).unwrap();
             assert_eq!(
@@ -304,6 +314,27 @@ fn a_map_filled_by_reserved_edits_never_allocates_in_one() {
         fill::<7, 3, 3>(2000, step);
         fill::<7, 7, 7>(2000, step);
         fill::<31, 15, 31>(4000, step);
+    }
+}
+
+/// A full leaf under a full node, next to a node that has much room.
+#[test]
+fn room_of_a_neighbour_is_not_taken_for_its_own() {
+    let ranges = 400;
+    let mut full = RangeMap::<u64, u64, 7, 7, 7>::default();
+    for n in 0..ranges {
+        full.insert(3 * n..3 * n + 2, n); // ascending: full leaves
+    }
+    full.retain(|_, _| true); // full nodes above them
+    for n in 35..ranges {
+        let mut map = full.clone();
+        map.remove(3 * (n - 35)..3 * (n - 2));
+        // A copy has no node more than it needs.
+        let mut map = map.clone();
+        map.try_reserve_edit(3 * n..3 * n + 1).unwrap();
+        let count = allocations(|| map.update(3 * n..3 * n + 1, |_, value| *value += ranges));
+        assert_eq!(count, 0, "range {n}");
+        map.check();
     }
 }
 
