@@ -309,8 +309,9 @@ fn nothing_is_left_behind() {
         let before = count();
         (0..50).for_each(|_| round());
         let after = count();
-        // The allocator may have taken a region or two.
-        let grown = after.2.saturating_sub(before.2);
-        assert!(before.0 == 0 && (before.0, before.1) == (after.0, after.1) && grown <= 3);
+        assert_eq!((before.0, before.1), (0, after.1));
+        assert_eq!(after.0, 0);
+        // An allocator may have taken some, a sanitizer's too: far fewer than rounds.
+        assert!(after.2 <= before.2 + 10, "{before:?}, {after:?}");
     });
 }
