@@ -306,12 +306,13 @@ fn nothing_is_left_behind() {
             Mirror::by(Way::Shared, &[source.span()]).unwrap_err();
         };
         (0..5).for_each(|_| round());
+        count(); // takes memory, too
         let before = count();
         (0..50).for_each(|_| round());
         let after = count();
         assert_eq!((before.0, before.1), (0, after.1));
         assert_eq!(after.0, 0);
-        // An allocator may have taken some, a sanitizer's too: far fewer than rounds.
-        assert!(after.2 <= before.2 + 10, "{before:?}, {after:?}");
+        // The allocator may have taken a region or two.
+        assert!(after.2 <= before.2 + 3, "{before:?}, {after:?}");
     });
 }
