@@ -112,7 +112,8 @@ pub(super) struct Full;
 impl<V, const N: usize> Leaf<V, N> {
     /// Fewest ranges in a leaf that has a parent.
     pub(super) const MIN: usize = if N / 4 == 0 { 1 } else { N / 4 };
-    /// Two neighbours with at most this many ranges in all become one leaf.
+    /// Two neighbours with at most this many ranges in all become one leaf; of more, half
+    /// is at least [`MIN`](Self::MIN).
     pub(super) const MERGE: usize = N * 3 / 4;
     /// Free slots that any single edit can do with.
     pub(super) const SLACK: usize = 2;

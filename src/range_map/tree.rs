@@ -442,7 +442,7 @@ mod tests {
         stride: u64,
     ) {
         let ranges = full.last().map_or(0, |(last, _)| last.end / 10);
-        // A copy has no node more than it needs.
+        // A copy is allocated no more nodes than there are.
         let mut map = full.clone();
         map.try_reserve_inserts(edits).unwrap();
         let before = capacities(&map);
