@@ -90,7 +90,7 @@ fn clear_gives_the_memory_back() {
 }
 
 #[test]
-fn thousands_of_small_values_take_at_most_60_bytes_each() {
+fn thousands_of_small_values_take_few_bytes_each() {
     // A value of 24 bytes with a niche, as the address space has them.
     type Value = (u64, u64, std::num::NonZeroU64);
     let value = |n: u64| (n, n, std::num::NonZeroU64::MIN);
@@ -120,11 +120,10 @@ fn thousands_of_small_values_take_at_most_60_bytes_each() {
     });
     let sorted =
         per_range(&|| RangeMap::from_sorted((0..ranges).map(|n| (2 * n..2 * n + 1, value(n)))));
-    let most = ascending.max(descending).max(scattered).max(sorted);
-    assert!(
-        most <= 60.0,
-        "{ascending:.1}, {descending:.1}, {scattered:.1} and {sorted:.1} bytes each"
-    );
+    let all = [ascending, descending, scattered, sorted];
+    // 40 of them are the range and its value. Leaves of an ordered run are nearly full.
+    assert!(ascending.max(descending) <= 46.5, "{all:.2?} bytes each");
+    assert!(scattered.max(sorted) <= 55.0, "{all:.2?} bytes each");
 }
 
 /// Nodes that are emptied are used again.

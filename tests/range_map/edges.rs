@@ -188,6 +188,23 @@ fn iterators_outlive_the_range_they_were_asked_with() {
 }
 
 #[test]
+fn ranges_of_one_node_are_counted_before_they_come() {
+    let few: RangeMap<u64, u64> = (0..20).map(|n| (2 * n..2 * n + 1, n)).collect();
+    assert_eq!(few.iter().size_hint(), (20, Some(20)));
+    let mut some = few.overlapping(4..11);
+    assert_eq!(some.size_hint(), (4, Some(4)), "4..5, 6..7, 8..9, 10..11");
+    some.next();
+    some.next_back();
+    assert_eq!(some.size_hint(), (2, Some(2)));
+    assert_eq!(few.pieces(4..10).size_hint(), (3, Some(3)));
+
+    let many: RangeMap<u64, u64, 3, 3, 3> = few.iter().map(|(at, val)| (at, *val)).collect();
+    for count in [many.overlapping(0..99).size_hint(), many.pieces(0..99).size_hint()] {
+        assert!((2..=20).contains(&count.0) && count.1.is_none(), "{count:?} of 20 in many nodes");
+    }
+}
+
+#[test]
 fn what_is_sent_between_threads_stays_sendable() {
     fn is<T: Send + Sync + Clone + 'static>(_: &T) {}
     is(&RangeMap::<u64, String>::new());
