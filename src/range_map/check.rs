@@ -247,10 +247,7 @@ mod tests {
                 ("invariant 12", &|tree| tree.path.leaf = tree.first_leaf),
                 ("invariant 12: edges", &|tree| tree.path.before -= 1),
                 ("invariant 12: edges", &|tree| tree.path.limit -= 1),
-                ("invariant 12 at level 2", &|tree| {
-                    let slot = tree.path.at(2).1;
-                    tree.path.set_slot(2, slot + 1);
-                }),
+                ("invariant 12 at level 2", &|tree| tree.path.slots[1] += 1),
             ],
         );
     }

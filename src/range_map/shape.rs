@@ -205,11 +205,10 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
     #[cold]
     #[inline(never)]
     pub(super) fn mend_leaf(&mut self) {
-        let mut path = self.lift();
+        let path = self.lift();
         let (parent, slot) = path.at(1);
         let was_empty = self.leaves[path.leaf].len() == 0;
         let left = if slot + 1 < self.inners[parent].live() { slot } else { slot - 1 };
-        path.set_slot(1, left);
         let (a_id, b_id) = (self.inners[parent].child[left], self.inners[parent].child[left + 1]);
         let (a, b) = self.leaves.pair(a_id, b_id);
         if was_empty || a.len() + b.len() <= Leaf::<V, LEAF>::MERGE {
@@ -228,11 +227,11 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             // With the last range of a leaf its bounds went too.
             self.refit(&path, 2);
         }
-        self.mend_inner(&mut path, 1);
+        self.mend_inner(&path, 1);
     }
 
     /// The same for the inner node at `level` of the path.
-    fn mend_inner(&mut self, path: &mut Path, level: usize) {
+    fn mend_inner(&mut self, path: &Path, level: usize) {
         let (id, _) = path.at(level);
         let len = self.inners[id].live();
         if level == self.height {
@@ -265,7 +264,6 @@ impl<V, const SMALL: usize, const LEAF: usize, const INNER: usize> Tree<V, SMALL
             }
             self.reslot_both(level + 1, parent, left);
         }
-        path.set_slot(level + 1, left);
         self.mend_inner(path, level + 1);
     }
 

@@ -61,7 +61,7 @@ pub(super) struct Path {
     /// The inner nodes, from level 1, the parents of leaves, up to the root, and the
     /// slots through which the path goes down from them.
     nodes: [u32; MAX_HEIGHT],
-    slots: [u8; MAX_HEIGHT],
+    pub(super) slots: [u8; MAX_HEIGHT],
 }
 
 impl Path {
@@ -77,10 +77,6 @@ impl Path {
     #[inline]
     pub(super) fn at(&self, level: usize) -> (u32, usize) {
         (self.nodes[level - 1], usize::from(self.slots[level - 1]))
-    }
-
-    pub(super) fn set_slot(&mut self, level: usize, slot: usize) {
-        self.slots[level - 1] = narrow(slot);
     }
 }
 
