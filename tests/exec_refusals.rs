@@ -341,6 +341,35 @@ fn memory_locked_beyond_the_limit() {
     });
 }
 
+/// Private file memory grows without its lock, and is locked again.
+#[test]
+fn a_locked_file_that_grows_beyond_the_limit() {
+    alone("a_locked_file_that_grows_beyond_the_limit", || {
+        without_lock_right();
+        limit(libc::RLIMIT_MEMLOCK, 4 * PAGE);
+        let (mut exec, start) = executor(64);
+        let at = |page: u64| start + page * PAGE;
+        let program = File::open("/proc/self/exe").unwrap();
+        exec.map_at(at(0), 3 * PAGE, Memory::file(RW, &program, 0).locked()).unwrap();
+        let before = exec.space().clone();
+        let refused = exec.remap(at(0), 3 * PAGE, 9 * PAGE, Remap::in_place()).unwrap_err();
+        assert_eq!(kernel(&refused), (Syscall::Mlock, libc::ENOMEM, 0));
+        agree(&mut exec);
+        assert_eq!(*exec.space(), before);
+        assert_eq!(locked_bytes(), 3 * PAGE);
+
+        let away = Remap::to(at(20));
+        let refused = exec.remap(at(0), 3 * PAGE, 9 * PAGE, away).unwrap_err();
+        assert_eq!(kernel(&refused), (Syscall::Mlock, libc::ENOMEM, 0));
+        agree(&mut exec);
+        assert_eq!(exec.query(at(20)).unwrap().span.len(), Some(3 * PAGE), "it has moved");
+        assert_eq!(locked_bytes(), 3 * PAGE);
+        let elsewhere = exec.remap(at(20), 3 * PAGE, 4 * PAGE, Remap::in_place()).unwrap();
+        assert_eq!((elsewhere.addr() as u64, locked_bytes()), (at(20), 4 * PAGE));
+        agree(&mut exec);
+    });
+}
+
 #[test]
 fn a_refused_move_of_locked_memory() {
     alone("a_refused_move_of_locked_memory", || {
@@ -438,4 +467,33 @@ fn a_placement_that_the_kernel_refuses_maps_nothing() {
         assert_eq!(exec.query(u64::try_from(got.addr()).unwrap()).unwrap().len(), Some(3 * PAGE));
         agree(&mut exec);
     });
+}
+
+/// `mmap` would ignore such bits, and no `mprotect` could give them later.
+#[test]
+fn a_protection_that_the_kernel_does_not_know() {
+    let (mut exec, start) = executor(4);
+    let odd = RW | Prot::from_bits_retain(0x40);
+    let growing = RW | Prot::from_bits_retain(0x0100_0000); // PROT_GROWSDOWN
+    exec.map_at(start, PAGE, Memory::anonymous(RW)).unwrap();
+    let clean = exec.space().clone();
+    for prot in [odd, growing] {
+        let refused = exec.map_at(start + PAGE, PAGE, Memory::anonymous(prot)).unwrap_err();
+        assert_eq!(kernel(&refused), (Syscall::Mmap, libc::EINVAL, 0));
+        let huge = Memory::anonymous(prot).huge_pages();
+        let refused = exec.map_any(PAGE, huge, Placement::lowest()).unwrap_err();
+        assert_eq!(kernel(&refused), (Syscall::Mmap, libc::EINVAL, 0));
+        let refused = exec.protect(start, PAGE, prot).unwrap_err();
+        assert_eq!(kernel(&refused), (Syscall::Mprotect, libc::EINVAL, 0));
+        assert_eq!(*exec.space(), clean);
+        agree(&mut exec);
+    }
+    // What has no meaning on this machine but is known is carried.
+    let semaphores = RW | Prot::from_bits_retain(0x8);
+    exec.map_at(start, PAGE, Memory::anonymous(semaphores)).unwrap();
+    let snapshot = exec.space().clone();
+    exec.protect(start, PAGE, Prot::READ).unwrap();
+    exec.restore(&snapshot).unwrap();
+    assert_eq!(*exec.space(), snapshot);
+    agree(&mut exec);
 }

@@ -177,7 +177,7 @@ impl Executor {
     /// memory of a device. Nothing is discarded then.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: some pages may be discarded, and
-    /// all are mapped as before.
+    /// all are mapped as before, but for what the error says is lost.
     ///
     /// # Examples
     ///
@@ -212,10 +212,8 @@ impl Executor {
         if let Some((span, why)) = odd.chain(gaps).min_by_key(|(span, _)| span.start()) {
             return refuse(span, why);
         }
-        let ground = &mut self.reservation.ground;
-        ground
-            .advise(span, Advice::LinuxDontNeed)
-            .map_err(|errno| Refusal::of(Syscall::Madvise, span)(errno).into())
+        let made = self.reservation.ground.advise(span, Advice::LinuxDontNeed);
+        made.map_err(|errno| self.refused(*Refusal::of(Syscall::Madvise, span)(errno).doubt(span)))
     }
 
     /// A pointer to the `len` bytes at `addr`, for direct input and output

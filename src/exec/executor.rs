@@ -384,7 +384,7 @@ impl Executor {
     }
 
     #[cold]
-    fn refused(&mut self, doubt: Doubt) -> ExecError {
+    pub(super) fn refused(&mut self, doubt: Doubt) -> ExecError {
         let lost = self.mend(doubt);
         self.publish();
         self.listeners.resume();

@@ -1,5 +1,6 @@
 //! Which file is which: the numbers that the books know files by.
 
+use super::seam;
 use super::sys::Errno;
 use super::view::{KernelRegion, Shown};
 use crate::{AddrSpace, Backing};
@@ -93,7 +94,7 @@ impl Files {
         file: BorrowedFd<'_>,
         books: &AddrSpace,
     ) -> Result<Identity, Errno> {
-        let stat = fs::fstat(file)?;
+        let stat = seam::gate_file(|| fs::fstat(file))?;
         let (device, inode) = inode(&stat);
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let granule = if regular { granule(file, &stat)? } else { 1 };
@@ -115,7 +116,7 @@ impl Files {
 
     /// The number that `file` has if it is mapped, or was lately.
     pub(super) fn number_of(&self, file: BorrowedFd<'_>) -> Result<Option<u32>, Errno> {
-        Ok(self.numbers.get(&inode(&fs::fstat(file)?)).copied())
+        Ok(self.numbers.get(&inode(&seam::gate_file(|| fs::fstat(file))?)).copied())
     }
 
     /// A number for shared anonymous memory of `len` bytes.
@@ -208,7 +209,7 @@ impl Files {
     }
 
     fn system(&mut self, file: BorrowedFd<'_>, device: u64) -> System {
-        *self.systems.entry(device).or_insert_with(|| match fs::fstatfs(file) {
+        *self.systems.entry(device).or_insert_with(|| match seam::gate_file(|| fs::fstatfs(file)) {
             Ok(stat) => System::of(stat.f_type),
             Err(_) => System::UNKNOWN,
         })
@@ -253,7 +254,7 @@ fn low_bits(magic: impl TryInto<i64>) -> u64 {
 
 /// The size of the pages of `file` if it is regular and they are large, else 1.
 pub(super) fn size_of_page(file: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let stat = fs::fstat(file)?;
+    let stat = seam::gate_file(|| fs::fstat(file))?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if regular { granule(file, &stat) } else { Ok(1) }
 }
@@ -269,7 +270,7 @@ pub(super) fn granule(file: BorrowedFd<'_>, stat: &fs::Stat) -> Result<u64, Errn
     if block <= super::reservation::system_page().bytes() {
         return Ok(1);
     }
-    let large = low_bits(fs::fstatfs(file)?.f_type) == HUGETLBFS;
+    let large = low_bits(seam::gate_file(|| fs::fstatfs(file))?.f_type) == HUGETLBFS;
     Ok(if large { block } else { 1 })
 }
 

@@ -1,11 +1,13 @@
 //! The calls alone: a handler for books without a reservation.
 
+use super::compare::SHOWN;
 use super::error::{ExecError, Refusal, Syscall};
 use super::files;
 use super::map::check_large;
 use super::memory::{self, Options, Way};
 use super::mend::length;
 use super::relocate::{self, Move, Old, Stop};
+use super::seam;
 use super::sys::{Errno, Ground};
 use super::view;
 use crate::{
@@ -99,7 +101,9 @@ impl Host {
     ///   What a refused *move* was to replace cannot be acknowledged: if the error
     ///   names something as lost, take it out of the books with [`ignore`].
     ///   Flags that were changed before a refusal are put back, as far as the kernel
-    ///   allows it.
+    ///   allows it. What was locked, and could not be locked again where it has moved
+    ///   (the error says `mlock`), has its flag in the books all the same: clear that
+    ///   with [`ignore`], and set it again.
     ///
     /// After a refusal `/proc/self/maps` is read; where it cannot be, nothing is
     /// acknowledged and nothing given back.
@@ -146,7 +150,7 @@ impl Host {
             Update::Unmap { pieces, .. } => self.unmap(&update, pieces),
             Update::Protect { span, prot, .. } => {
                 self.ground.protect(span, prot).map_err(|errno| {
-                    let changed = |region: &view::KernelRegion| region.prot == prot;
+                    let changed = |region: &view::KernelRegion| region.prot == prot & SHOWN;
                     update.made_to(prefix(span, changed));
                     Refusal::of(Syscall::Mprotect, span)(errno).into()
                 })
@@ -242,7 +246,8 @@ impl Host {
             _ => {}
         }
         if let Some(file) = file {
-            let stat = fs::fstat(file).map_err(Refusal::of(Syscall::Fstat, span))?;
+            let stat =
+                seam::gate_file(|| fs::fstat(file)).map_err(Refusal::of(Syscall::Fstat, span))?;
             let size = files::granule(file, &stat).map_err(Refusal::of(Syscall::Fstat, span))?;
             check_large(span.start(), length(span), size)?;
         }

@@ -37,7 +37,7 @@ pub(super) struct About {
     pub(super) spans: [Option<Span>; 2],
     /// The protection that a range may have got in part.
     pub(super) wanted: Option<Prot>,
-    /// What has moved away and may still be mapped.
+    /// What may be mapped and is not to be.
     pub(super) left: Option<Span>,
     /// Whether mappings may have other flags.
     pub(super) flags: bool,

@@ -39,6 +39,7 @@ pub(super) fn extend<F>(
     if locked {
         ground.unlock(last).map_err(Refusal::of(Syscall::Munlock, last))?;
     }
+    let mut gone = false;
     let mut grow = || {
         let scratch = Scratch::blank(last).map_err(Refusal::of(Syscall::Mmap, last))?;
         let mut scratch = ground.take_out(last, scratch).map_err(refused)?;
@@ -46,17 +47,24 @@ pub(super) fn extend<F>(
         let back = grown.and_then(|()| scratch.move_to(ground, 0, both));
         back.map_err(|errno| {
             let mut refusal = refused(errno);
-            if scratch.shrink(page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
+            if scratch.shrink(last, page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
                 // What the page had is gone. What is there now, the file's own bytes,
                 // must not pass for it.
-                refusal.emptied = ground.close(last).is_err().then_some(last);
+                gone = ground.close(last).is_ok();
+                refusal.emptied = (!gone).then_some(last);
             }
             refusal
         })
     };
     match grow() {
-        Ok(()) if locked => ground.lock_on_fault(both).map_err(Refusal::of(Syscall::Mlock, both)),
-        Err(refusal) if locked => {
+        Ok(()) if locked => ground.lock_on_fault(both).map_err(|errno| {
+            // It grows with its lock or not at all. If this fails, the books will have
+            // what there is.
+            let _ = ground.close(span);
+            let _ = ground.lock_on_fault(last);
+            Refusal::of(Syscall::Mlock, both)(errno)
+        }),
+        Err(refusal) if locked && !gone => {
             // If it fails, the books will not have the flag.
             let _ = ground.lock_on_fault(last);
             Err(refusal)
@@ -88,7 +96,8 @@ pub(super) struct Stop {
     pub(super) refusal: Refusal,
     /// The old address below which all has moved, and is acknowledged.
     pub(super) upto: u64,
-    /// What of the old place could not be closed.
+    /// What may be mapped and is not to be: at the old place what could not be closed,
+    /// or at the new one what it has more.
     pub(super) left: Option<Span>,
 }
 
@@ -114,11 +123,14 @@ pub(super) fn travel<F: Clone + PartialEq>(
     let gone = gone.filter(|_| !keep_source && old == Old::Reserved);
     let closed =
         gone.map_or(Ok(()), |gone| ground.close(gone).map_err(Refusal::of(Syscall::Mmap, gone)));
-    let left = gone.filter(|_| closed.is_err());
-    let longer = to.len() > from.len();
-    let made = made
-        .and(closed)
-        .and_then(|()| if longer { lengthen(ground, update, journey, page) } else { Ok(()) });
+    let mut left = gone.filter(|_| closed.is_err());
+    let made = made.and(closed).and_then(|()| {
+        let Some(extension) = extension(from, to) else { return Ok(()) };
+        left = Some(extension);
+        // Only one mapping grows, so the last piece is what continues.
+        let Some(piece) = update.pieces().iter().next_back() else { return Ok(()) };
+        extend(ground, &Region { span: extension, ..piece }, page)
+    });
     made.map_err(|refusal| Stop { refusal, upto, left })
 }
 
@@ -141,6 +153,8 @@ fn move_regions<F: Clone + PartialEq>(
     // and go on counting it.
     for piece in locked_pieces(update) {
         ground.unlock(piece).map_err(Refusal::of(Syscall::Munlock, piece))?;
+    }
+    if locked_pieces(update).next().is_some() {
         // That has cut regions in two.
         regions = view::regions(from).map_err(Refusal::of(Syscall::Maps, from))?;
     }
@@ -185,20 +199,10 @@ fn relock<F: Clone + PartialEq>(
     made
 }
 
-/// Maps what `to` has more than `from`.
-fn lengthen<F: Clone + PartialEq>(
-    ground: &mut Ground,
-    update: &Update<'_, F>,
-    Move { from, to, .. }: Move,
-    page: u64,
-) -> Result<(), Refusal> {
-    let moved = from.len().and_then(|len| Span::of(to.start(), len));
-    let Some(extension) = moved.and_then(|moved| Span::new(moved.end()?, to.last())) else {
-        return Ok(());
-    };
-    // Only one mapping grows, so the last piece is what continues.
-    let Some(piece) = update.pieces().iter().next_back() else { return Ok(()) };
-    extend(ground, &Region { span: extension, ..piece }, page)
+/// What `to` has more than `from`.
+fn extension(from: Span, to: Span) -> Option<Span> {
+    let moved = from.len().and_then(|len| Span::of(to.start(), len))?;
+    Span::new(moved.end()?, to.last())
 }
 
 /// Maps what is shared at `from` a second time, over `to`.

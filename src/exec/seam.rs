@@ -1,8 +1,8 @@
 //! The seam at which a test makes a system call fail.
 //!
-//! Every call of a verb, and every look at the kernel's own list, goes through
-//! [`gate`]; what gives memory back in a `drop` does not. Outside of tests it is
-//! nothing.
+//! Every call of a verb, and every look at the kernel's own list or at a file, goes
+//! through [`gate`]; what gives memory back in a `drop` does not. Outside of tests it
+//! is nothing.
 
 use super::error::Syscall;
 use super::sys::Errno;
@@ -31,6 +31,15 @@ pub(super) fn gate_elsewhere(
     #[cfg(not(test))]
     let _ = call;
     make(span)
+}
+
+/// The same for a question about a file.
+pub(super) fn gate_file<T>(ask: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    #[cfg(test)]
+    if Plan::next(Syscall::Fstat, Span::new(0, 0).ok_or(Errno::FAULT)?).is_some() {
+        return Err(Errno::NOMEM);
+    }
+    ask()
 }
 
 #[cfg(test)]
@@ -111,7 +120,10 @@ mod plan {
         let Some(failure) = Plan::next(call, span) else { return make(span) };
         match (failure, call) {
             (Failure::Lost, Syscall::Mmap | Syscall::Mremap) => sys::lose(span),
-            (Failure::Half, Syscall::Mprotect | Syscall::Madvise | Syscall::Mlock) => {
+            (
+                Failure::Half,
+                Syscall::Mprotect | Syscall::Madvise | Syscall::Mlock | Syscall::Munlock,
+            ) => {
                 let half = span.len().map(|len| (len >> 1) & !0xfff);
                 if let Some(half) = half.and_then(|half| Span::of(span.start(), half)) {
                     make(half)?;

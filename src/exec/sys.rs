@@ -29,6 +29,27 @@ const NO_ACCESS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
 /// Shared anonymous memory, which the kernel joins with nothing.
 const BALLAST: MapFlags = MapFlags::SHARED.union(MapFlags::NORESERVE);
 
+/// The bits of a protection that `mprotect` knows. With `PROT_SEM`; then `PROT_BTI` and
+/// `PROT_MTE`, `PROT_SAO`, `PROT_ADI`.
+const KNOWN: u32 = if cfg!(target_arch = "aarch64") {
+    0x3f
+} else if cfg!(any(target_arch = "powerpc64", target_arch = "sparc64")) {
+    0x1f
+} else {
+    0xf
+};
+
+/// A protection as the system calls want it.
+///
+/// Unknown bits are refused as by `mprotect`, also for `mmap`, which would ignore them:
+/// the books would have what the kernel has not, and cannot be given later. (With
+/// `PROT_GROWSDOWN` and `PROT_GROWSUP`, pages outside of a span would change.)
+#[inline]
+fn prot_flags(prot: Prot) -> Result<ProtFlags, Errno> {
+    let known = prot.bits() & !KNOWN == 0;
+    if known { Ok(ProtFlags::from_bits_retain(prot.bits())) } else { Err(Errno::INVAL) }
+}
+
 /// What a new mapping shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bytes<'fd> {
@@ -275,11 +296,10 @@ impl Ground {
         flags: MapFlags,
         bytes: Bytes<'_>,
     ) -> Result<(), Errno> {
-        let flags = flags | MapFlags::FIXED;
+        let (prot, flags) = (prot_flags(prot)?, flags | MapFlags::FIXED);
         self.admit(span)?;
         seam::gate(Syscall::Mmap, span, |span| {
             let (start, len) = raw(span)?;
-            let prot = ProtFlags::from_bits_retain(prot.bits());
             match bytes {
                 // SAFETY: the span is ours to change, as was checked above, and no
                 // reference points into it.
@@ -311,16 +331,12 @@ impl Ground {
     /// Gives `span` the protection `prot`.
     #[inline]
     pub(super) fn protect(&mut self, span: Span, prot: Prot) -> Result<(), Errno> {
+        let prot = MprotectFlags::from_bits_retain(prot_flags(prot)?.bits());
         self.admit(span)?;
-        // With these the kernel would change pages outside of the span.
-        let growing = MprotectFlags::GROWSDOWN | MprotectFlags::GROWSUP;
-        if prot.bits() & growing.bits() != 0 {
-            return Err(Errno::INVAL);
-        }
         seam::gate(Syscall::Mprotect, span, |span| {
             let (start, len) = raw(span)?;
             // SAFETY: the span is ours to change, and no reference points into it.
-            unsafe { mm::mprotect(start, len, MprotectFlags::from_bits_retain(prot.bits())) }
+            unsafe { mm::mprotect(start, len, prot) }
         })
     }
 
@@ -462,11 +478,10 @@ impl Scratch {
         flags: MapFlags,
         bytes: Bytes<'_>,
     ) -> Result<Self, Errno> {
-        let flags = flags.difference(MapFlags::FIXED);
+        let (prot, flags) = (prot_flags(prot)?, flags.difference(MapFlags::FIXED));
         let mut made = None;
         seam::gate_elsewhere(Syscall::Mmap, target, |target| {
             let (_, len) = raw(target)?;
-            let prot = ProtFlags::from_bits_retain(prot.bits());
             let null = ptr::null_mut();
             let start = match bytes {
                 // SAFETY: the kernel chooses addresses that nobody has.
@@ -518,7 +533,7 @@ impl Scratch {
     fn abandon(mut self) {
         let here = u64::try_from(self.start).ok().zip(u64::try_from(self.len).ok());
         let Some(here) = here.and_then(|(start, len)| Span::of(start, len)) else { return };
-        let ours = match take_free(here) {
+        let ours = match seam::gate_elsewhere(Syscall::Mmap, here, take_free) {
             // It was gone, and is taken again.
             Ok(()) => true,
             Err(_) => view::regions(here).is_ok_and(|found| {
@@ -531,10 +546,12 @@ impl Scratch {
     }
 
     /// Gives up all but the first `len` bytes.
-    pub(super) fn shrink(&mut self, len: usize) -> Result<(), Errno> {
+    pub(super) fn shrink(&mut self, target: Span, len: usize) -> Result<(), Errno> {
         if let Some(rest) = self.len.checked_sub(len).filter(|rest| *rest > 0) {
-            // SAFETY: the memory is ours, and no reference points into it.
-            unsafe { mm::munmap(self.at(len), rest) }?;
+            seam::gate_elsewhere(Syscall::Munmap, target, |_| {
+                // SAFETY: the memory is ours, and no reference points into it.
+                unsafe { mm::munmap(self.at(len), rest) }
+            })?;
             self.len = len;
         }
         Ok(())

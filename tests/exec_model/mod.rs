@@ -197,7 +197,7 @@ pub struct World {
     /// Where the last `remap` went.
     pub last_place: Option<u64>,
     /// Whether there were pages with flags when they were last looked at.
-    flagged: std::cell::Cell<bool>,
+    flagged: bool,
     /// The next word to write.
     next_word: u64,
 }
@@ -236,7 +236,7 @@ impl World {
             files,
             reader: None,
             last_place: None,
-            flagged: std::cell::Cell::default(),
+            flagged: false,
             next_word: 0x1000_0000,
         }
     }
@@ -288,22 +288,25 @@ impl World {
         }
         self.check_model();
         self.check_words();
-        self.check_flags();
+        // The list is slow to read, and flags are rare.
+        let flagged = self.booked_flags().iter().any(|flags| !flags.is_empty());
+        if std::mem::replace(&mut self.flagged, flagged) || flagged {
+            self.check_flags();
+        }
     }
 
     /// What was asked of the kernel about a page is what the kernel says of it.
     pub fn check_flags(&self) {
+        let booked = self.booked_flags();
+        assert_eq!(memory::kernel_flags(self.start(), booked.len()), booked, "flags");
+    }
+
+    /// The flags of each page that the kernel tells.
+    fn booked_flags(&self) -> Vec<MapFlags> {
         let told =
             MapFlags::LOCKED | MapFlags::DONT_FORK | MapFlags::DONT_DUMP | MapFlags::WIPE_ON_FORK;
         let model = self.model();
-        let booked = model.pages.iter().map(|page| page.map_or(MapFlags::empty(), |p| p.flags));
-        let booked: Vec<_> = booked.map(|flags| flags & told).collect();
-        let flagged = booked.iter().any(|flags| !flags.is_empty());
-        // The list is slow to read; of pages without flags the kernel has none.
-        if flagged || self.flagged.replace(flagged) {
-            assert_eq!(memory::kernel_flags(self.start(), booked.len()), booked, "flags");
-        }
-        self.flagged.set(flagged);
+        model.pages.iter().map(|page| page.map_or(MapFlags::empty(), |p| p.flags & told)).collect()
     }
 
     /// The model that a listener feeds has what the books have.

@@ -1,5 +1,6 @@
 //! The same for the calls alone, at addresses where nobody else maps anything.
 
+use super::super::error::Syscall;
 use super::super::seam::{Failure, Plan};
 use super::super::view;
 use super::exec_model::{PAGE, read_word, test_file, write_word};
@@ -14,6 +15,7 @@ const START: u64 = 0x3000_0000_0000;
 enum Verb {
     Map(u64, u64),
     MapFile(u64, u64),
+    LockFile(u64, u64),
     Unmap(u64, u64),
     Protect(u64, u64),
     Lock(u64, u64),
@@ -27,12 +29,13 @@ struct Guest {
 }
 
 impl Guest {
-    /// Pages 0 to 2 anonymous, 3 and 4 a shared file, 8 and 9 anonymous.
+    /// Pages 0 to 2 anonymous, 3 and 4 a shared file, 8 and 9 anonymous, 10 a private
+    /// file, locked.
     fn new() -> Self {
         let all = Span::of(START, 32 * PAGE).unwrap();
         let space = AddrSpace::new(START, 32 * PAGE, PAGE).unwrap();
         let mut guest = Self { host: Host::new(Ground::of(all)), space, file: test_file(0x40) };
-        for verb in [Verb::Map(0, 3), Verb::MapFile(3, 2), Verb::Map(8, 2)] {
+        for verb in [Verb::Map(0, 3), Verb::MapFile(3, 2), Verb::Map(8, 2), Verb::LockFile(10, 1)] {
             guest.make(verb).unwrap();
         }
         for page in [0, 1, 2, 8, 9] {
@@ -54,8 +57,16 @@ impl Guest {
                 let shared = Mapping::file(RW, 1, 0).shared();
                 space.map_at(at(page), pages * PAGE, shared, apply)
             }
+            Verb::LockFile(page, pages) => {
+                let locked = Mapping::file(RW, 1, 0).with_flags(MapFlags::LOCKED);
+                space.map_at(at(page), pages * PAGE, locked, apply)
+            }
             Verb::Unmap(page, pages) => space.unmap(at(page), pages * PAGE, apply),
-            Verb::Protect(page, pages) => space.protect(at(page), pages * PAGE, Prot::READ, apply),
+            Verb::Protect(page, pages) => {
+                // With a bit that the kernel does not tell (`PROT_SEM`).
+                let prot = Prot::READ | Prot::from_bits_retain(8);
+                space.protect(at(page), pages * PAGE, prot, apply)
+            }
             Verb::Lock(page, pages) => {
                 let (locked, none) = (MapFlags::LOCKED, MapFlags::empty());
                 space.set_flags(at(page), pages * PAGE, locked, none, apply)
@@ -74,7 +85,9 @@ impl Guest {
             let addr = START + page * PAGE;
             let there = kernel.iter().find(|region| region.span.contains(addr));
             let there = there.map(|region| (region.prot, region.shared));
-            let booked = self.space.query(addr).map(|region| (region.prot, region.is_shared()));
+            let told = Prot::READ | Prot::WRITE | Prot::EXEC;
+            let booked = self.space.query(addr);
+            let booked = booked.map(|region| (region.prot & told, region.is_shared()));
             assert_eq!(booked, there, "{case}: page {page}");
         }
         let booked = (0..32_u64).map(|page| {
@@ -116,6 +129,7 @@ fn every_call_of_the_host_is_refused() {
         Verb::Remap(3, [2, 2], to(12).keep_source()),
         Verb::Remap(0, [3, 3], to(12).keep_source()),
         Verb::Remap(3, [0, 2], to(20)),
+        Verb::Remap(10, [1, 3], to(20)),
     ] {
         let mut guest = Guest::new();
         Plan::default().install();
@@ -131,10 +145,18 @@ fn every_call_of_the_host_is_refused() {
                 Plan::default().install();
                 refused += usize::from(answer.is_err());
                 if let Err(OpError::Handler {
-                    source: crate::ExecError::Kernel { lost, .. }, ..
+                    source: crate::ExecError::Kernel { call, lost, .. },
+                    ..
                 }) = &answer
                     && matches!(verb, Verb::Remap(..))
                 {
+                    if *call == Syscall::Mlock {
+                        // So is a lock that what has moved may not have got back.
+                        let (page, len) = (START + 20 * PAGE, PAGE);
+                        let (locked, none) = (MapFlags::LOCKED, MapFlags::empty());
+                        guest.space.set_flags(page, len, none, locked, crate::ignore).unwrap();
+                        guest.make(Verb::Lock(20, 1)).unwrap();
+                    }
                     // What a move was to replace is for the caller to take out.
                     for span in lost {
                         let len = span.len().unwrap();

@@ -2,7 +2,7 @@
 
 use super::super::error::Syscall;
 use super::super::seam::{Failure, Plan};
-use super::super::sys::{Errno, Leave, Scratch};
+use super::super::sys::{Errno, Leave, Scratch, lose};
 use super::exec_model::{Mem, Op, PAGE, Target, Where, World, alone};
 use crate::{ExecError, Limits, MapFlags, Prot, Reservation, Span};
 
@@ -11,9 +11,9 @@ const NONE: MapFlags = MapFlags::empty();
 
 /// ```text
 /// page  0....5....10...15...20...25...
-///       AAAffSS.FFFF..OOO.nnO.n....LL.
+///       AAAffSS.FFFF..OOO.nnO.n....LL.l
 /// ```
-/// A, n, L (locked): anonymous; f, F: a private and a shared file; S: shared
+/// A, n, L (locked): anonymous; f, l (locked), F: a private and a shared file; S: shared
 /// anonymous; O: original.
 fn furnished() -> World {
     let mut world = World::new(32);
@@ -32,6 +32,7 @@ fn furnished() -> World {
         (18, 2, Mem::anonymous(RW)),
         (22, 1, Mem::anonymous(Prot::READ)),
         (27, 2, locked),
+        (30, 1, Mem::file(RW, 0, 20).with(MapFlags::LOCKED)),
     ] {
         map(&mut world, page, pages, mem);
     }
@@ -76,10 +77,24 @@ fn operations() -> Vec<(&'static str, Op)> {
                 clear: MapFlags::LOCKED,
             },
         ),
+        (
+            "keep from fork and dump",
+            Op::Flags {
+                page: 0,
+                pages: 6,
+                set: MapFlags::DONT_FORK | MapFlags::DONT_DUMP,
+                clear: NONE,
+            },
+        ),
+        (
+            "wipe on fork",
+            Op::Flags { page: 14, pages: 3, set: MapFlags::WIPE_ON_FORK, clear: NONE },
+        ),
         ("shrink", remap(0, [3, 1], Target::InPlace, false)),
         ("grow anonymous memory", remap(14, [3, 4], Target::InPlace, false)),
         ("grow a private file", remap(3, [1, 2], Target::At(24), false)),
         ("grow a shared file", remap(8, [4, 6], Target::InPlace, false)),
+        ("grow a locked private file", remap(30, [1, 2], Target::InPlace, false)),
         ("move", remap(0, [3, 3], Target::At(23), false)),
         ("move onto something", remap(0, [3, 3], Target::At(10), false)),
         ("move many kinds", remap(0, [7, 7], Target::At(23), false)),
@@ -90,6 +105,7 @@ fn operations() -> Vec<(&'static str, Op)> {
         ("shrink and move", remap(8, [4, 2], Target::At(0), false)),
         ("move and keep", remap(0, [3, 3], Target::At(12), true)),
         ("move what is locked and keep", remap(27, [2, 2], Target::At(24), true)),
+        ("move and grow what is locked", remap(27, [2, 3], Target::At(23), false)),
         ("move a shared file and keep", remap(8, [4, 4], Target::At(24), true)),
         ("duplicate", remap(9, [0, 5], Target::At(20), false)),
         ("discard", Op::Discard { page: 14, pages: 3 }),
@@ -171,6 +187,7 @@ fn refuse(case: &str, op: &Op, plan: Plan) -> bool {
         assert!(failed, "{case}: {difference}");
     }
     world.check_words();
+    world.check_flags();
     world.shadow = world.exec.space().clone();
 
     // The same again goes well or is refused for good reasons; then all is as ever.
@@ -261,6 +278,20 @@ fn what_the_kernel_loses_is_reserved_again_and_named() {
     assert!(world.exec.verify().unwrap().is_empty());
     assert_eq!(world.exec.query(page(2)), None);
     assert_eq!(world.exec.query(page(10)).unwrap().len(), Some(2 * PAGE));
+}
+
+#[test]
+fn a_discard_that_meets_a_hole_says_so() {
+    let mut world = furnished();
+    let page = Span::of(world.start() + 15 * PAGE, PAGE).unwrap();
+    lose(page);
+    let (result, _) = run(&mut world, &Op::Discard { page: 14, pages: 3 }, Plan::default());
+    let Err(ExecError::Kernel { call: Syscall::Madvise, errno: 12, lost, .. }) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(lost, [page]);
+    assert_eq!(world.exec.query(page.start()), None);
+    assert_eq!(world.exec.verify().unwrap(), []);
 }
 
 #[test]
