@@ -41,7 +41,7 @@ mod tally;
 #[path = "../examples/differential/world.rs"]
 mod world;
 
-use call::{ANONYMOUS, Call, FIXED, NO_FILE, Name, PRIVATE};
+use call::{ANONYMOUS, Call, DONT_FORK, FIXED, NO_FILE, Name, PRIVATE};
 use cli::rules_of;
 use expect::Mremap;
 use ground::{PAGES, WINDOW};
@@ -105,6 +105,18 @@ fn what_the_books_do_not_hear_of_is_found() {
     assert_eq!(world.behind_the_back(&unmap(WINDOW + 2 * page, page)).unwrap(), 0);
     let what = world.step(&unmap(WINDOW + 9 * page, page)).unwrap_err();
     assert!(what.starts_with("page 0x2 of the window: the kernel has None"), "{what}");
+
+    // Flags, which the list of pages does not show.
+    let mut world = World::new(here()).unwrap();
+    world.step(&map(WINDOW, 4 * page)).unwrap();
+    world.compare_flags().unwrap();
+    let keep = |advice| Call::new(Name::Madvise, [WINDOW + page, page, advice, 0, 0, 0]);
+    assert_eq!(world.behind_the_back(&keep(DONT_FORK)).unwrap(), 0);
+    let what = world.compare_flags().unwrap_err();
+    assert!(
+        what.ends_with("the kernel has Some(MapFlags(DONT_FORK)), the books Some(MapFlags(0x0))"),
+        "{what}"
+    );
 
     // Around the window.
     let mut world = World::new(here()).unwrap();

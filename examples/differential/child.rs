@@ -58,6 +58,15 @@ impl Child {
         File::open(format!("/proc/{}/maps", self.id))
     }
 
+    /// The child's `/proc/PID/smaps`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub(crate) fn details(&self) -> io::Result<File> {
+        File::open(format!("/proc/{}/smaps", self.id))
+    }
+
     /// The inode of a file, by number.
     pub(crate) fn inode(&self, file: usize) -> Option<u64> {
         Some(self.files.get(file)?.metadata().ok()?.ino())

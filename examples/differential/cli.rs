@@ -84,6 +84,9 @@ pub(crate) fn run(
             break;
         }
     }
+    if total.made == 0 {
+        return Err(io::Error::other("there was no time for a single call"));
+    }
     writeln!(out, "{total}books and kernel agreed, {} s", begun.elapsed().as_secs())?;
     Ok(AGREED)
 }

@@ -4,11 +4,11 @@
 use std::fs::{self, File};
 use std::io;
 
-use addrspace::{PageSize, Span};
+use addrspace::{MapFlags, PageSize, Span};
 
 use super::call::{ANONYMOUS, Call, NO_FILE, NO_REPLACE, NO_RESERVE, Name, PRIVATE, SHARED};
 use super::child::{Child, memory_file, page_size, read_only};
-use super::kernel::{Area, read};
+use super::kernel::{Area, read, read_flags};
 use super::tally::errno;
 
 /// Where the window is: below all that a process has by itself, so that its lines are
@@ -69,6 +69,15 @@ impl Ground {
     /// If it cannot be read.
     pub(crate) fn look(&mut self, areas: &mut Vec<Area>) -> io::Result<()> {
         read(&mut self.maps, self.window.last(), areas)
+    }
+
+    /// The flags of what is mapped up to the end of the window, as the kernel tells them.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub(crate) fn flags(&self) -> io::Result<Vec<(u64, u64, MapFlags)>> {
+        read_flags(self.child.details()?, self.window.last())
     }
 
     /// Clears the window, and answers whether everything around it is as it was.

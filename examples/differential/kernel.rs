@@ -1,8 +1,10 @@
-//! The kernel's list of a process: `/proc/PID/maps`.
+//! The kernel's list of a process: `/proc/PID/maps`, and `/proc/PID/smaps` for flags.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::str;
+
+use addrspace::MapFlags;
 
 /// One line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,33 @@ pub(crate) fn read(maps: &mut File, end: u64, areas: &mut Vec<Area>) -> io::Resu
             return Ok(());
         }
     }
+}
+
+/// Start, end and flags of what the detailed list has below `end`.
+///
+/// # Errors
+///
+/// If the list cannot be read.
+pub(crate) fn read_flags(smaps: File, end: u64) -> io::Result<Vec<(u64, u64, MapFlags)>> {
+    const NAMES: [(&str, MapFlags); 3] =
+        [("dc", MapFlags::DONT_FORK), ("dd", MapFlags::DONT_DUMP), ("nr", MapFlags::NO_RESERVE)];
+    let mut found = Vec::new();
+    let mut current = None;
+    for line in BufReader::new(smaps).lines() {
+        let line = line?;
+        if let Some(names) = line.strip_prefix("VmFlags:") {
+            let has = |name| names.split_ascii_whitespace().any(|other| other == name);
+            let flags = NAMES.iter().filter(|(name, _)| has(*name)).map(|(_, flag)| *flag);
+            let area: Option<Area> = current.take();
+            found.extend(area.map(|area| (area.start, area.end, flags.collect())));
+        } else if let Some(area) = parse(&line) {
+            if area.start >= end {
+                break;
+            }
+            current = Some(area);
+        }
+    }
+    Ok(found)
 }
 
 fn parse(line: &str) -> Option<Area> {

@@ -2,13 +2,14 @@
 //!
 //! A rule does not let anything pass: it says what the kernel has to answer instead, and
 //! the pages are compared all the same. Only calls under `OwnMemory` are not made, and of
-//! `Populate`, and of `LowAddress` for want of room, the answer is not compared.
+//! `FileEnds` the answer is not compared.
 
 /// A named difference between the kernel and the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     OwnMemory,
     Populate,
+    FileEnds,
     Arguments,
     NoFile,
     Rights,
@@ -26,9 +27,10 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::OwnMemory,
         Self::Populate,
+        Self::FileEnds,
         Self::Arguments,
         Self::NoFile,
         Self::Rights,
@@ -49,16 +51,15 @@ impl Rule {
     pub(crate) const fn why(self) -> &'static str {
         match self {
             Self::OwnMemory => "not made: the child lives in the memory around the window",
-            Self::Populate => "answer not compared: MADV_POPULATE only makes memory touched",
+            Self::Populate => "MADV_POPULATE only makes memory touched, or says why it cannot",
+            Self::FileEnds => "answer not compared: MADV_POPULATE of files, which may end before",
             Self::Arguments => "EINVAL: flags and arguments that no verb has",
             Self::NoFile => "EBADF: the books know no descriptors",
             Self::Rights => "EACCES: the books carry NO_WRITE, and the embedder enforces it",
             Self::FileLimit => {
                 "EOVERFLOW: files end at 2^63 - 1, which is found out late; in the books at 2^64"
             }
-            Self::LowAddress => {
-                "EPERM: only the privileged map below vm.mmap_min_addr, even if no room is left"
-            }
+            Self::LowAddress => "EPERM, or ENOMEM: only the privileged map below vm.mmap_min_addr",
             Self::AddressIsError => "the last 4095 addresses, given to mmap, come back as errors",
             Self::NoLength => "0: mprotect and madvise of nothing succeed; a verb refuses it",
             Self::AdviceWraps => "EINVAL: madvise past 2^64; of flags the books say ENOMEM",

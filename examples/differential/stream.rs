@@ -43,7 +43,8 @@ pub(crate) fn run(
             return Ok((world.tally, Some(Difference { what, calls })));
         }
     }
-    let difference = world.compare_outside().err().map(|what| Difference { what, calls });
+    let end = world.compare_flags().and_then(|()| world.compare_outside());
+    let difference = end.err().map(|what| Difference { what, calls });
     Ok((world.tally, difference))
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn run(
 pub(crate) fn replay(calls: &[Call], mremap: Mremap) -> io::Result<Option<String>> {
     let mut world = World::new(mremap)?;
     let stepped = calls.iter().try_for_each(|call| step(&mut world, call));
-    Ok(stepped.and_then(|()| world.compare_outside()).err())
+    Ok(stepped.and_then(|()| world.compare_flags()).and_then(|()| world.compare_outside()).err())
 }
 
 /// One call, a panic of the library being a difference as well.

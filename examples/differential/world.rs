@@ -1,6 +1,6 @@
 //! A child and the books of its memory, call by call.
 
-use std::io;
+use std::{fs, io};
 
 use super::books::{Books, Object, shown};
 use super::call::{ANONYMOUS, Call, MAP_TYPE, Name, SHARED};
@@ -11,6 +11,10 @@ use super::kernel::Area;
 use super::numbers::Numbers;
 use super::pages::{Page, Pages, compare};
 use super::tally::{Tally, errno};
+use addrspace::MapFlags;
+
+/// After so many calls flags are compared as well.
+const FLAGS_EVERY: u64 = 100;
 
 /// A child and its books.
 #[derive(Debug)]
@@ -63,9 +67,7 @@ impl World {
             made: self.made.len(),
         };
         let expected = expect(call, &mut self.books, &scene);
-        if let Expected::Rule(rule, _) | Expected::Anything(rule) | Expected::LeftOut(rule) =
-            expected
-        {
+        if let Some(rule) = expected.rule() {
             self.tally.hit(rule);
         }
         if let Expected::LeftOut(_) = expected {
@@ -74,9 +76,7 @@ impl World {
         }
         let answer = self.ground.child.make(call).map_err(|error| format!("the child: {error}"))?;
         self.tally.made(answer, self.books.changed());
-        if let Expected::Books(wanted) | Expected::Rule(_, wanted) = expected
-            && answer != wanted
-        {
+        if let Some(wanted) = expected.misses(answer) {
             let (kernel, wanted) = (errno(answer), errno(wanted));
             return Err(format!("the kernel answers {kernel}, and not {wanted}{expected}"));
         }
@@ -86,6 +86,32 @@ impl World {
         }
         self.compare()?;
         self.books.space().check();
+        // That list is slow to read.
+        if self.tally.made.is_multiple_of(FLAGS_EVERY) { self.compare_flags() } else { Ok(()) }
+    }
+
+    /// Compares those flags of every page of the window that the kernel tells.
+    ///
+    /// # Errors
+    ///
+    /// What differs.
+    pub(crate) fn compare_flags(&self) -> Result<(), String> {
+        let mut told = MapFlags::DONT_FORK | MapFlags::DONT_DUMP;
+        let overcommit = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap_or_default();
+        if overcommit.trim() != "2" {
+            // Where it is never allowed the kernel ignores the flag.
+            told |= MapFlags::NO_RESERVE;
+        }
+        let kernel = self.ground.flags().map_err(|error| format!("the flags: {error}"))?;
+        let size = self.ground.page.bytes();
+        for addr in (WINDOW..WINDOW + PAGES * size).step_by(usize::try_from(size).unwrap_or(1)) {
+            let area = kernel.iter().find(|(start, end, _)| *start <= addr && addr < *end);
+            let area = area.map(|(.., flags)| *flags & told);
+            let books = self.books.region_at(addr).map(|region| region.flags & told);
+            if area != books {
+                return Err(format!("{addr:#x}: the kernel has {area:?}, the books {books:?}"));
+            }
+        }
         Ok(())
     }
 

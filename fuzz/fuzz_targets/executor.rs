@@ -66,6 +66,7 @@ fn step_refused(world: &mut World, op: &Op) {
     }
     world.exec.space().check();
     world.check_words();
+    world.check_flags();
     world.shadow = world.exec.space().clone();
 }
 
@@ -78,6 +79,7 @@ fn refused(world: &World, bytes: &mut Unstructured<'_>) -> Result<Refused> {
         (libc::SYS_mremap, 4),
         (libc::SYS_madvise, 0),
         (libc::SYS_mlock, 0),
+        (libc::SYS_mlock2, 0),
         (libc::SYS_munlock, 0),
     ])?;
     let errno = *bytes.choose(&[libc::ENOMEM, libc::EAGAIN, libc::EPERM, libc::EINVAL])?;
@@ -136,7 +138,19 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
 
 fn prot(bytes: &mut Unstructured<'_>) -> Result<Prot> {
     let rw = Prot::READ | Prot::WRITE;
-    let all = [rw, rw, rw, Prot::READ, Prot::empty(), rw | Prot::EXEC, Prot::WRITE];
+    // One that the kernel knows and does not tell (PROT_SEM), and one that is unknown to it.
+    let (silent, unknown) = (Prot::from_bits_retain(0x8), Prot::from_bits_retain(0x4000));
+    let all = [
+        rw,
+        rw,
+        rw,
+        Prot::READ,
+        Prot::empty(),
+        rw | Prot::EXEC,
+        Prot::WRITE,
+        rw | silent,
+        rw | unknown,
+    ];
     bytes.choose(&all).copied()
 }
 

@@ -13,6 +13,8 @@ fn prot() -> impl Strategy<Value = Prot> {
         1 => Just(rw | Prot::EXEC),
         1 => Just(Prot::READ | Prot::EXEC),
         1 => Just(Prot::WRITE),
+        // One that the kernel knows and does not tell (PROT_SEM), and one unknown to it.
+        1 => prop_oneof![Just(0x8), Just(0x4000)].prop_map(move |bit| rw | Prot::from_bits_retain(bit)),
     ]
 }
 

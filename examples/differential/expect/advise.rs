@@ -1,9 +1,9 @@
-//! `madvise`, as far as mappings remember it.
+//! `madvise`, as far as mappings remember it, and what only makes memory touched.
 
-use addrspace::MapFlags;
+use addrspace::{Backing, MapFlags, Prot};
 
 use super::super::books::Books;
-use super::super::call::{Call, DO_DUMP, DO_FORK, DONT_DUMP, DONT_FORK};
+use super::super::call::{Call, DO_DUMP, DO_FORK, DONT_DUMP, DONT_FORK, POPULATE_WRITE};
 use super::super::rule::Rule;
 use super::{EINVAL, ENOMEM, Expected, Scene, said};
 
@@ -20,13 +20,7 @@ pub(super) fn madvise(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expe
     };
     let end = scene.page.round_up(len).and_then(|len| addr.checked_add(len));
     let inside = end.is_some_and(|end| books.in_window(addr, end));
-    let Some((set, clear)) = change else {
-        return if inside {
-            Expected::Anything(Rule::Populate)
-        } else {
-            Expected::LeftOut(Rule::OwnMemory)
-        };
-    };
+    let Some((set, clear)) = change else { return populate(call, end, inside, books, scene) };
     if !scene.page.is_aligned(addr) {
         return said(books.change(|space, note| space.set_flags(addr, len, set, clear, note)));
     }
@@ -45,4 +39,39 @@ pub(super) fn madvise(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expe
         Ok(()) if hole => Expected::Books(ENOMEM),
         result => said(result),
     }
+}
+
+/// Page by page, up to the first that is not mapped, or cannot be touched so.
+fn populate(
+    call: &Call,
+    end: Option<u64>,
+    inside: bool,
+    books: &Books,
+    scene: &Scene<'_>,
+) -> Expected {
+    let [addr, len, advice, ..] = call.args;
+    let rule = |answer| Expected::Rule(Rule::Populate, answer);
+    let Some(end) = end.filter(|_| scene.page.is_aligned(addr)) else { return rule(EINVAL) };
+    if len == 0 {
+        return rule(0);
+    }
+    if !inside {
+        return Expected::LeftOut(Rule::OwnMemory);
+    }
+    let wanted = if advice == POPULATE_WRITE { Prot::WRITE } else { Prot::READ };
+    let mut next = addr;
+    for piece in books.space().regions_in(addr, end - addr) {
+        if piece.start() > next {
+            break;
+        }
+        if !piece.prot.contains(wanted) {
+            return rule(EINVAL);
+        }
+        if !matches!(piece.backing, Backing::Anonymous) {
+            // It may reach past the end of the file.
+            return Expected::Anything(Rule::FileEnds);
+        }
+        next = piece.last() + 1;
+    }
+    rule(if next < end { ENOMEM } else { 0 })
 }

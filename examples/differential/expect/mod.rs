@@ -31,6 +31,8 @@ pub(crate) enum Expected {
     Books(i64),
     /// This answer, because of a rule.
     Rule(Rule, i64),
+    /// One of two answers, because of a rule.
+    Either(Rule, [i64; 2]),
     /// Any answer.
     Anything(Rule),
     /// It is not to be made.
@@ -41,9 +43,32 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Books(_) => Ok(()),
-            Self::Rule(rule, _) | Self::Anything(rule) | Self::LeftOut(rule) => {
-                write!(f, " (by the rule {rule:?})")
-            }
+            Self::Rule(rule, _)
+            | Self::Either(rule, _)
+            | Self::Anything(rule)
+            | Self::LeftOut(rule) => write!(f, " (by the rule {rule:?})"),
+        }
+    }
+}
+
+impl Expected {
+    /// The rule that decides, if one does.
+    pub(crate) const fn rule(self) -> Option<Rule> {
+        match self {
+            Self::Books(_) => None,
+            Self::Rule(rule, _)
+            | Self::Either(rule, _)
+            | Self::Anything(rule)
+            | Self::LeftOut(rule) => Some(rule),
+        }
+    }
+
+    /// An answer that would do, if not every one does, unless `answer` does.
+    pub(crate) fn misses(self, answer: i64) -> Option<i64> {
+        match self {
+            Self::Books(wanted) | Self::Rule(_, wanted) => (answer != wanted).then_some(wanted),
+            Self::Either(_, wanted) => (!wanted.contains(&answer)).then_some(wanted[0]),
+            Self::Anything(_) | Self::LeftOut(_) => None,
         }
     }
 }
@@ -91,7 +116,7 @@ pub(crate) fn expect(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expec
     // The kernel looks for room there, and refuses to use it.
     let below = scene.low.saturating_sub(scene.page.bytes());
     if expected == Expected::Books(ENOMEM) && books.no_room().is_some_and(|len| len <= below) {
-        return Expected::Anything(Rule::LowAddress);
+        return Expected::Either(Rule::LowAddress, [ENOMEM, EPERM]);
     }
     expected
 }
