@@ -1,4 +1,4 @@
-//! `docs/supply.md` lists every package of `Cargo.lock` once, where it belongs.
+//! `docs/supply.md` lists every package of the lock files once, where it belongs.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::std_instead_of_alloc,
@@ -89,6 +89,20 @@ fn the_list_of_packages_is_that_of_the_lock_file() {
     }
     let everything = closure(&packages, &Names::from(["addrspace".to_owned()]));
     assert_eq!(packages.into_keys().collect::<Names>(), everything, "all of it is accounted for");
+}
+
+#[test]
+fn other_lock_files_add_what_is_listed() {
+    let list = text("docs/supply.md");
+    let known: Names = locked(&text("Cargo.lock")).into_keys().collect();
+    let added = |lock: &str, ours: &str| -> Names {
+        let all = locked(&text(lock)).into_keys();
+        all.filter(|name| !known.contains(name) && name != ours).collect()
+    };
+    let rows = table(&list, "Fuzzing");
+    assert!(rows.values().all(|rest| rest.len() > 2), "each has a reason: {rows:?}");
+    assert_eq!(rows.into_keys().collect::<Names>(), added("fuzz/Cargo.lock", "addrspace-fuzz"));
+    assert_eq!(Names::new(), added("tests/panics/Cargo.lock", "addrspace-panics"));
 }
 
 /// Whoever is named as the way that a package comes in depends on it, by some way.

@@ -212,11 +212,15 @@ impl ContiguousView {
     /// assert_eq!(ring.chunk(1)?.start(), ring.span().start() + 0x1000);
     /// # Ok::<(), addrspace::alias::AliasError>(())
     /// ```
+    #[expect(
+        clippy::unreachable,
+        reason = "`place` finds chunks of the view, which ends below 2^64"
+    )]
     pub fn chunk(&self, index: usize) -> Result<Span, AliasError> {
         let (at, len) = self.place(index)?;
         let start = self.span().start().checked_add(at);
         let span = start.and_then(|start| Span::of(start, len));
-        Ok(span.unwrap_or_else(|| unreachable!("a chunk lies in the view")))
+        Ok(span.unwrap_or_else(|| unreachable!()))
     }
 
     /// Where all of it is.
@@ -230,9 +234,13 @@ impl ContiguousView {
     /// assert_eq!(ring.span().len(), Some(0x2000));
     /// # Ok::<(), addrspace::alias::AliasError>(())
     /// ```
+    #[expect(
+        clippy::unreachable,
+        reason = "the books of a reservation have its pages, one at the least"
+    )]
     pub fn span(&self) -> Span {
         let span = self.exec.space().span();
-        span.unwrap_or_else(|| unreachable!("a reservation is not empty"))
+        span.unwrap_or_else(|| unreachable!())
     }
 
     /// A pointer to its first byte; as of [`View::pointer`](super::View::pointer).
@@ -246,9 +254,10 @@ impl ContiguousView {
     /// assert_eq!(ring.pointer().addr() as u64, ring.span().start());
     /// # Ok::<(), addrspace::alias::AliasError>(())
     /// ```
+    #[expect(clippy::unreachable, reason = "its first address lies in a reservation")]
     pub fn pointer(&self) -> *mut u8 {
         let pointer = self.exec.pointer(self.span().start());
-        pointer.unwrap_or_else(|| unreachable!("the start of a reservation lies in it"))
+        pointer.unwrap_or_else(|| unreachable!())
     }
 
     /// The books of the view: each memory is a file, at its offset.

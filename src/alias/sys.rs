@@ -51,6 +51,7 @@ impl Mapped {
     }
 
     /// Where it is.
+    #[expect(clippy::expect_used, reason = "the kernel maps at least a page, below 2^64")]
     pub(super) fn span(&self) -> Span {
         let (start, len) = (u64::try_from(self.start), u64::try_from(self.len));
         let span = start.ok().zip(len.ok()).and_then(|(start, len)| Span::of(start, len));

@@ -272,8 +272,8 @@ impl Plan {
 }
 
 /// The size of the system's pages.
+#[expect(clippy::expect_used, reason = "the kernel has no pages of another kind")]
 pub(crate) fn system_page() -> PageSize {
     let bytes = u64::try_from(rustix::param::page_size()).ok();
-    // The kernel has no pages of another kind.
     bytes.and_then(PageSize::new).expect("the size of the system's pages is a power of two")
 }

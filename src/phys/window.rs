@@ -88,8 +88,9 @@ impl Window {
     ///
     /// What goes through it has to be volatile, in bounds, and allowed by the
     /// protection.
+    #[expect(clippy::unreachable, reason = "the bytes of a window lie in its pages")]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.pages.pointer(self.skipped).unwrap_or_else(|| unreachable!("it lies in its pages"))
+        self.pages.pointer(self.skipped).unwrap_or_else(|| unreachable!())
     }
 
     /// The place in the pages of `len` bytes at `offset`, if they lie in the window

@@ -190,7 +190,7 @@ struct Search {
 }
 
 impl<F: Clone + PartialEq> AddrSpace<F> {
-    /// Counts the places where `len` bytes could be mapped.
+    /// Counts the places where `len` bytes could be mapped: none for no bytes.
     ///
     /// The hint and the choice between the places do not matter.
     /// The time is linear in the gaps that may fit.
@@ -214,7 +214,8 @@ impl<F: Clone + PartialEq> AddrSpace<F> {
     /// # Ok::<(), addrspace::Error>(())
     /// ```
     pub fn placements(&self, len: u64, placement: Placement) -> Result<u64, Error> {
-        Ok(self.search(len, placement)?.map_or(0, |search| self.count(&search)))
+        let search = self.search(len, placement)?.filter(|_| len > 0);
+        Ok(search.map_or(0, |search| self.count(&search)))
     }
 
     /// The page at which `placement` puts the bytes of `call`.

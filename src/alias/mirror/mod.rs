@@ -130,6 +130,7 @@ impl Mirror {
     }
 
     /// The first way that can be had here and that the sources are fit for.
+    #[expect(clippy::unreachable, reason = "`ways` names at least one for each guarantee")]
     fn first(sources: &[Span], guarantee: Guarantee, prot: Prot) -> Result<Self, AliasError> {
         let mut refused = None;
         for &way in guarantee.ways() {
@@ -143,7 +144,7 @@ impl Mirror {
                 Err(missing) => refused = Some(AliasError::Missing { guarantee, missing }),
             }
         }
-        Err(refused.unwrap_or_else(|| unreachable!("each guarantee has a way")))
+        Err(refused.unwrap_or_else(|| unreachable!()))
     }
 
     /// The same, by one certain way.
@@ -262,6 +263,10 @@ impl Mirror {
     /// assert!(!mirror.is_current()?); // it has the pages, and the source does not
     /// # Ok::<(), addrspace::alias::AliasError>(())
     /// ```
+    #[expect(
+        clippy::unreachable,
+        reason = "the memory is as long as all parts, and each is named with its place"
+    )]
     pub fn is_current(&self) -> Result<bool, AliasError> {
         if let Some(frames) = &self.frames {
             return frames.are_current(&self.parts);
@@ -274,7 +279,7 @@ impl Mirror {
         let looked = self.parts.examine(self.way, |at, region| {
             let place = start.checked_add(at).zip(region.span.len());
             let place = place.and_then(|(start, len)| Span::of(start, len));
-            let part = place.unwrap_or_else(|| unreachable!("each part has its place"));
+            let part = place.unwrap_or_else(|| unreachable!());
             let shown = crate::exec::regions(part);
             let shown = shown.map_err(AliasError::kernel("reading /proc/self/maps"))?;
             same &= shown.iter().all(|shown| {
@@ -437,6 +442,10 @@ fn eager(way: Way, parts: &Parts, prot: Prot) -> Result<(Mapped, Option<Frames>)
 }
 
 /// Maps shared memory a second time.
+#[expect(
+    clippy::unreachable,
+    reason = "the memory is as long as all parts, and each is named with its place"
+)]
 fn shown_again(parts: &Parts, prot: Prot) -> Result<Mapped, AliasError> {
     let memory = Mapped::anonymous(parts.len, Prot::empty());
     let memory = memory.map_err(AliasError::kernel("mmap"))?;
@@ -444,7 +453,7 @@ fn shown_again(parts: &Parts, prot: Prot) -> Result<Mapped, AliasError> {
     parts.examine(Way::Shared, |at, region| {
         let place = start.checked_add(at).zip(region.span.len());
         let place = place.and_then(|(start, len)| Span::of(start, len));
-        let part = place.unwrap_or_else(|| unreachable!("each part has its place"));
+        let part = place.unwrap_or_else(|| unreachable!());
         memory.show(part, region.span).map_err(AliasError::kernel("mremap"))?;
         memory.protect(part, prot).map_err(AliasError::kernel("mprotect"))
     })?;
