@@ -104,7 +104,7 @@ pub enum Error {
         /// The offset, or the physical address.
         offset: u64,
     },
-    /// The backing would have to reach past its byte 2^64 - 1.
+    /// The end of the backing, offset and length together, would not be below 2^64.
     #[error("cannot {verb} {len:#x} bytes at offset {offset:#x}: the end overflows")]
     OffsetOverflow {
         /// What was tried.

@@ -139,6 +139,48 @@ fn an_old_length_of_zero_duplicates_what_is_shared() {
 }
 
 #[test]
+fn a_duplicate_goes_where_there_is_room() {
+    let mut space = drawn("rr.r....");
+    space.map_at(0, PAGE, Mapping::anonymous(R).shared(), ignore).unwrap();
+    let above = Remap::may_move(Placement::highest());
+    assert_eq!(space.remap(0, 0, PAGE, MOVE, ignore), Ok(2 * PAGE));
+    assert_eq!(space.remap(0, 0, 2 * PAGE, above, ignore), Ok(6 * PAGE));
+    assert_eq!(space.picture().to_string(), "rrrr..rr");
+    // In place is nowhere.
+    let refused = space.remap(0, 0, PAGE, STAY, nothing);
+    assert_eq!(refused, Err(Error::NoRoom { verb: Verb::Remap, len: PAGE }));
+}
+
+/// What is asked for is what is refused, not what there was before.
+#[test]
+fn errors_of_growth_have_the_new_length() {
+    let mut space = drawn("r.rr....");
+    let no_room = |len| Err(Error::NoRoom { verb: Verb::Remap, len });
+    assert_eq!(space.remap(0, PAGE, 3 * PAGE, STAY, nothing), no_room(3 * PAGE));
+    assert_eq!(space.remap(0, PAGE, 5 * PAGE, MOVE, nothing), no_room(5 * PAGE));
+    space.set_limits(Limits { bytes: Some(3 * PAGE), ..Limits::default() });
+    let refused = space.remap(0, PAGE, 2 * PAGE, STAY, nothing);
+    let limit = Error::ByteLimit { verb: Verb::Remap, len: 2 * PAGE, limit: 3 * PAGE };
+    assert_eq!(refused, Err(limit));
+}
+
+/// A file that would grow up to 2^64 does so neither where it is nor elsewhere.
+#[test]
+fn no_move_makes_a_file_longer_than_files_are() {
+    let mut space: AddrSpace = AddrSpace::new(0, 8 * PAGE, PAGE).unwrap();
+    let last = 0_u64.wrapping_sub(3 * PAGE);
+    space.map_at(0, 2 * PAGE, Mapping::file(R, 3, last), ignore).unwrap();
+    for how in [STAY, MOVE, Remap::to(4 * PAGE)] {
+        let refused = space.remap(0, 2 * PAGE, 3 * PAGE, how, nothing).unwrap_err();
+        assert!(
+            matches!(refused, Error::OffsetOverflow { len, .. } if len == 3 * PAGE),
+            "{refused}"
+        );
+    }
+    assert_eq!(space.remap(0, 2 * PAGE, 2 * PAGE, Remap::to(4 * PAGE), ignore), Ok(4 * PAGE));
+}
+
+#[test]
 fn a_remap_that_cannot_be_has_linuxs_errno() {
     let mut space = drawn("rr..w...");
     let to = |page| Remap::to(page * PAGE);
