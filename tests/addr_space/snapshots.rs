@@ -57,6 +57,29 @@ fn diff_takes_the_shortest_way() {
     assert_eq!(here, there);
 }
 
+/// What is set is the same on both pages, and what is cleared is not; and the other way.
+#[test]
+fn flags_that_differ_in_part_are_two_updates() {
+    let (locked, fork, dump) = (MapFlags::LOCKED, MapFlags::DONT_FORK, MapFlags::DONT_DUMP);
+    let pages = |flags: [MapFlags; 2]| {
+        let mut space = drawn("rr");
+        for (addr, flags) in [0, PAGE].into_iter().zip(flags) {
+            space.set_flags(addr, PAGE, flags, MapFlags::empty(), ignore).unwrap();
+        }
+        space
+    };
+    for (ours, theirs) in [
+        ([locked, locked | dump], [fork, fork]),
+        ([locked, locked], [fork, fork | dump]),
+        ([locked, fork], [dump, dump]),
+    ] {
+        let (mut space, target) = (pages(ours), pages(theirs));
+        let calls = spans(|handler| space.restore(&target, handler).unwrap());
+        assert_eq!(calls, [span(0, 0xfff), span(0x1000, 0x1fff)], "{ours:?} to {theirs:?}");
+        assert_eq!(space, target);
+    }
+}
+
 #[test]
 fn spaces_of_another_geometry_have_no_difference() {
     let here = space();
