@@ -37,7 +37,9 @@ impl Executor {
     /// - [`ExecError::Taken`] if the place was lost before and somebody else has it.
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: nothing is mapped there then, and
-    /// nothing that was mapped has changed.
+    /// nothing that was mapped has changed. So are bits of a protection that `mprotect`
+    /// does not know (`EINVAL`): `mmap` would ignore them, and no
+    /// [`restore`](Self::restore) could give them back.
     ///
     /// # Examples
     ///
@@ -80,8 +82,9 @@ impl Executor {
     /// - [`ExecError::LargePages`] if it would be a part of a large page of the file;
     /// - [`ExecError::Taken`] if a part was lost before and somebody else has it.
     ///
-    /// [`ExecError::Kernel`] if the kernel refuses: what was there is there, but for
-    /// what the error says is lost.
+    /// [`ExecError::Kernel`] if the kernel refuses, or would not know the protection (as
+    /// of [`map_any`](Self::map_any)): what was there is there, but for what the error
+    /// says is lost.
     ///
     /// # Examples
     ///
