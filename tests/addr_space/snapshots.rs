@@ -143,3 +143,21 @@ fn the_limit_on_regions_is_on_what_there_is_afterwards() {
     limited("r...").map_at(PAGE, PAGE, Mapping::anonymous(RW), ignore).unwrap_err();
     limited("rwr.").map_at(PAGE, PAGE, Mapping::anonymous(RX), ignore).unwrap();
 }
+
+/// Two that touch and become alike are still two if their bytes do not follow each other.
+#[test]
+fn the_limit_on_regions_counts_what_a_change_does_not_join() {
+    for second in [Mapping::file(RW, 3, 8 * PAGE), Mapping::file(RW, 4, 2 * PAGE)] {
+        for (limit, fits) in [(3, false), (4, true)] {
+            let mut space: AddrSpace = AddrSpace::new(0, 4 * PAGE, PAGE).unwrap();
+            space.map_at(0, 2 * PAGE, Mapping::file(R, 3, 0), ignore).unwrap();
+            space.map_at(2 * PAGE, 2 * PAGE, second, ignore).unwrap();
+            space.set_limits(Limits { regions: Some(limit), ..Limits::default() });
+            let (verb, addr, len) = (Verb::Protect, PAGE, 2 * PAGE);
+            let changed = space.protect(addr, len, RX, ignore);
+            let refused = Err(Error::RegionLimit { verb, addr, len, limit });
+            assert_eq!(changed, if fits { Ok(()) } else { refused });
+            assert_eq!(space.usage().regions, if fits { 4 } else { 2 });
+        }
+    }
+}
