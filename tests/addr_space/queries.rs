@@ -1,7 +1,7 @@
 //! Looking into the books.
 
 use super::{PAGE, R, RW, drawn, space, span};
-use addrspace::{Backing, Mapping, Region, ignore};
+use addrspace::{AddrSpace, Backing, Mapping, Region, ignore};
 
 /// Where a file's bytes are seen: the span, and the offset of its first byte.
 fn seen(pieces: &mut dyn Iterator<Item = Region<'_>>) -> Vec<(u64, u64, u64)> {
@@ -44,6 +44,22 @@ fn bytes_of_a_file_are_found_wherever_they_are_mapped() {
     // What else the region says is said of the piece.
     let piece = space.pieces_of(&7, 0x4fff, 1).next_back().unwrap();
     assert_eq!((piece.prot, piece.span), (RW, span(0x18fff, 0x18fff)));
+}
+
+#[test]
+fn a_region_has_both_ends_and_a_length() {
+    let mut space: AddrSpace = AddrSpace::whole(PAGE).unwrap();
+    let top = 0_u64.wrapping_sub(2 * PAGE);
+    for addr in [PAGE, top] {
+        space.map_at(addr, 2 * PAGE, Mapping::anonymous(R), ignore).unwrap();
+    }
+    let ends = |addr| {
+        let region = space.query(addr).unwrap();
+        (region.start(), region.last(), region.end(), region.len())
+    };
+    let len = Some(2 * PAGE);
+    assert_eq!(ends(2 * PAGE), (PAGE, 3 * PAGE - 1, Some(3 * PAGE), len));
+    assert_eq!(ends(u64::MAX), (top, u64::MAX, None, len));
 }
 
 #[test]

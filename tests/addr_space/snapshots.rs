@@ -123,6 +123,19 @@ fn the_limit_on_bytes_counts_what_a_map_replaces() {
 }
 
 #[test]
+fn a_restore_over_a_limit_names_the_whole_space() {
+    let (mut space, target) = (drawn("........"), drawn("r.r....."));
+    let (verb, addr, len) = (Verb::Restore, 0, 8 * PAGE);
+    space.set_limits(Limits { bytes: Some(PAGE), ..Limits::default() });
+    let refused = space.restore(&target, ignore);
+    assert_eq!(refused, Err(Error::ByteLimit { verb, len, limit: PAGE }));
+    space.set_limits(Limits { regions: Some(1), ..Limits::default() });
+    let refused = space.restore(&target, ignore);
+    assert_eq!(refused, Err(Error::RegionLimit { verb, addr, len, limit: 1 }));
+    assert!(space.regions().next().is_none());
+}
+
+#[test]
 fn the_limit_on_regions_is_on_what_there_is_afterwards() {
     let limited = |picture: &str| {
         let mut space = drawn(picture);

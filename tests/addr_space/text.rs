@@ -77,6 +77,25 @@ fn the_picture_of_a_large_space_is_short() {
 }
 
 #[test]
+fn a_picture_shows_letters_and_not_regions() {
+    // Sixteen pages are drawn one by one, more are counted; regions that touch are one run
+    // if their letters are the same.
+    let mut space: AddrSpace = AddrSpace::new(0, 64 * PAGE, PAGE).unwrap();
+    for (page, pages, mapping) in [
+        (0, 16, Mapping::anonymous(Prot::empty())),
+        (16, 9, Mapping::anonymous(R)),
+        (25, 8, Mapping::file(R, 3, 0)),
+        (33, 8, Mapping::anonymous(RW)),
+        (41, 8, Mapping::file(RW, 3, 0)),
+        (49, 8, Mapping::anonymous(RX)),
+    ] {
+        space.map_at(page * PAGE, pages * PAGE, mapping, ignore).unwrap();
+    }
+    let drawn = "----------------r{17}wwwwwwwwwwwwwwwwxxxxxxxx.......";
+    assert_eq!(space.picture().to_string(), drawn);
+}
+
+#[test]
 fn errors_say_what_was_wrong() {
     let mut space = space();
     let error = space.protect(0x10001, 5, R, ignore).unwrap_err();
