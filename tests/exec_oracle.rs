@@ -16,9 +16,9 @@ mod exec_model;
 #[path = "exec_model/generate.rs"]
 mod generate;
 
-use addrspace::{Error, ExecError, MapFlags, Prot, Reservation, Span, Update};
+use addrspace::{Error, ExecError, MapFlags, Prot, Reservation, Span, Syscall, Update};
 use exec_model::{Kind, Mem, Op, PAGE, PAGES, Target, Where, World};
-use generate::op;
+use generate::{UNKNOWN, op};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::collections::HashMap;
@@ -156,6 +156,11 @@ fn left_out(op: &Op, error: &ExecError) -> Option<&'static str> {
         }
         (_, ExecError::PastObject { .. }) => {
             Some("the kernel lets shared memory grow past its end, for a bus error there")
+        }
+        (Op::Map { mem, .. }, ExecError::Kernel { call: Syscall::Mmap, .. })
+            if mem.prot.bits() & UNKNOWN != 0 =>
+        {
+            Some("mmap ignores protections that mprotect does not know")
         }
         (Op::Remap { old: 0, .. }, ExecError::Refused(Error::Overlap { .. })) => {
             Some("the kernel unmaps where a duplicate goes and finds that this was its source")

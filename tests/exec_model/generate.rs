@@ -4,6 +4,9 @@ use super::exec_model::{FILE_PAGES, Kind, Mem, Op, PAGES, Target, Where};
 use addrspace::{MapFlags, Prot};
 use proptest::prelude::*;
 
+/// A bit of a protection that the kernel does not know.
+pub(crate) const UNKNOWN: u32 = 0x4000;
+
 fn prot() -> impl Strategy<Value = Prot> {
     let rw = Prot::READ | Prot::WRITE;
     prop_oneof![
@@ -13,8 +16,8 @@ fn prot() -> impl Strategy<Value = Prot> {
         1 => Just(rw | Prot::EXEC),
         1 => Just(Prot::READ | Prot::EXEC),
         1 => Just(Prot::WRITE),
-        // One that the kernel knows and does not tell (PROT_SEM), and one unknown to it.
-        1 => prop_oneof![Just(0x8), Just(0x4000)].prop_map(move |bit| rw | Prot::from_bits_retain(bit)),
+        // One that the kernel knows and does not tell (PROT_SEM), or not even that.
+        1 => prop_oneof![Just(0x8), Just(UNKNOWN)].prop_map(move |bit| rw | Prot::from_bits_retain(bit)),
     ]
 }
 
