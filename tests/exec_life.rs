@@ -468,6 +468,34 @@ fn a_snapshot_that_cannot_be_is_refused() {
     assert_eq!(exec.verify().unwrap(), []);
 }
 
+/// The kernel moves memory of a device only if its old place is left a hole.
+#[test]
+fn memory_of_a_device_stays_where_it_is() {
+    let (mut exec, start) = executor(64);
+    let at = |page: u64| start + page * PAGE;
+    // Stands in for /dev/mem.
+    let device = test_file(1);
+    exec.map_at(at(0), 4 * PAGE, Memory::physical(RW, &device, 0)).unwrap();
+    let before = exec.space().clone();
+    let away = Remap::to(at(20));
+    for (old, new, how) in [
+        (4, 4, away),
+        (4, 2, away),
+        (4, 4, away.keep_source()),
+        (4, 6, Remap::in_place()),
+        (4, 6, Remap::may_move(Placement::lowest())),
+        (0, 2, away),
+    ] {
+        let refused = exec.remap(at(0), old * PAGE, new * PAGE, how).unwrap_err();
+        assert!(matches!(refused, ExecError::Backing { .. }), "{old} to {new}: {refused}");
+        assert_eq!(*exec.space(), before);
+    }
+    exec.remap(at(0), 4 * PAGE, 4 * PAGE, Remap::in_place()).unwrap();
+    exec.remap(at(0), 4 * PAGE, 2 * PAGE, Remap::may_move(Placement::lowest())).unwrap();
+    assert_eq!(exec.query(at(0)).unwrap().len(), Some(2 * PAGE));
+    assert_eq!(exec.verify().unwrap(), []);
+}
+
 #[test]
 fn verify_finds_what_others_do() {
     let (mut exec, start) = executor(64);

@@ -151,6 +151,39 @@ mod serde_spaces {
         assert!(refused("\"start\":69632", "\"start\":65536").contains("0x10000"), "occupied");
         assert!(refused("\"start\":69632", "\"start\":4096").contains("0x1000"), "outside");
     }
+
+    /// No length is 2^64 bytes: of a region that starts at 0, in a space that has as many,
+    /// and of memory without an offset.
+    #[test]
+    fn only_what_can_be_endless_is() {
+        let mut space: AddrSpace<String> = AddrSpace::whole(1 << 63).unwrap();
+        space.map_at(0, 1 << 63, Mapping::anonymous(RW), ignore).unwrap();
+        space.map_at(1 << 63, 1 << 63, Mapping::anonymous(RW), ignore).unwrap();
+        let text = to_string(&space).unwrap();
+        let read = |text: &str| from_str::<AddrSpace<String>>(text).map_err(|e| e.to_string());
+        assert_eq!(read(&text).unwrap(), space);
+        let regions = text.find("regions").unwrap();
+        let changed = |from: &str, to: &str| {
+            let (head, tail) = text.split_at(regions);
+            assert!(tail.contains(from), "{from} in {tail}");
+            read(&format!("{head}{}", tail.replacen(from, to, 1))).unwrap_err()
+        };
+        let half = "\"start\":9223372036854775808";
+        assert!(changed("\"start\":0", half).contains("0x8000000000000000"), "not from there");
+        let file = "{\"File\":{\"file\":\"libc\",\"offset\":0}}";
+        assert!(changed("\"Anonymous\"", file).contains("0xffffffffffffffff"), "no file");
+
+        let mut smaller: AddrSpace<String> = AddrSpace::new(0, 0x10000, 0x1000).unwrap();
+        smaller.map_at(0, 0x10000, Mapping::anonymous(RW), ignore).unwrap();
+        let text = to_string(&smaller).unwrap();
+        let endless = text.replacen(
+            "\"start\":0,\"len\":65536,\"mapping",
+            "\"start\":0,\"len\":null,\"mapping",
+            1,
+        );
+        assert_ne!(endless, text);
+        assert!(read(&endless).unwrap_err().contains("0xffffffffffffffff"), "no small space");
+    }
 }
 
 #[cfg(feature = "rangemap")]
