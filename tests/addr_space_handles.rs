@@ -127,6 +127,66 @@ fn a_change_clones_once_for_each_region_that_it_cuts_in_two() {
     );
 }
 
+/// A range that begins where a region does cuts it once at most.
+#[test]
+fn a_change_at_an_edge_clones_for_the_other_one() {
+    let write = Prot::READ | Prot::WRITE;
+    let head = 0x1000..0x2000;
+    let (addr, len) = (head.start, head.end - head.start);
+    assert_eq!(clones(|| three_pages().unmap(addr, len, ignore)), 0);
+    assert_eq!(clones(|| three_pages().protect(addr, len, write, ignore)), 1);
+    let map =
+        |space: &mut AddrSpace<Handle>| space.map_at(addr, len, Mapping::anonymous(write), ignore);
+    assert_eq!(clones(|| map(&mut three_pages())), 0);
+}
+
+/// What is done in part is cut where it ends: the copy is made when that is said, and not
+/// when it is recorded.
+#[test]
+fn a_part_that_is_acknowledged_clones_where_it_cuts() {
+    // The second region is another file.
+    let two = || {
+        let mut space = three_pages();
+        let file = Mapping::file(Prot::READ, Handle(2), 0);
+        space.map_at(0x4000, 0x3000, file, ignore).unwrap();
+        space
+    };
+    let refused = |upto: u64, said: &Cell<u64>, update: &Update<'_, Handle>| {
+        let before = CLONES.get();
+        update.made_to(upto);
+        said.set(CLONES.get() - before);
+        Err::<(), ()>(())
+    };
+    // Of an unmap, and of a protect: the range, how far it comes, and the clones.
+    for (addr, upto, unmap, protect) in [
+        (0x1000, 0x3000, 0, 1), // the head of the first
+        (0x2000, 0x3000, 1, 1), // its middle
+        (0x2000, 0x4000, 0, 0), // its tail
+        (0x1000, 0x4000, 0, 0), // all of it
+        (0x3000, 0x5000, 0, 1), // its tail and the head of the other
+    ] {
+        let len = 0x7000 - addr;
+        let said = Cell::new(0);
+        let mut space = two();
+        let all = clones(|| space.unmap(addr, len, |update| refused(upto, &said, &update)));
+        assert_eq!((said.get(), all), (unmap, unmap), "unmap from {addr:#x} to {upto:#x}");
+        let gone = upto - addr;
+        assert_eq!(space.usage().mapped, 0x6000 - gone);
+
+        let mut space = two();
+        let cut = u64::from(addr > 0x1000);
+        let all =
+            clones(|| space.protect(addr, len, Prot::EXEC, |update| refused(upto, &said, &update)));
+        assert_eq!(
+            (said.get(), all),
+            (protect, protect + cut),
+            "protect from {addr:#x} to {upto:#x}"
+        );
+        let changed = space.regions_in(addr, len).filter(|region| region.prot == Prot::EXEC);
+        assert_eq!(changed.map(|region| region.len().unwrap()).sum::<u64>(), gone);
+    }
+}
+
 /// Whatever clone panics, the books say what the handler has acknowledged.
 #[test]
 fn a_clone_that_panics_leaves_the_books_right() {
