@@ -60,7 +60,8 @@ fn books_kernel_and_contents_agree() {
     run.unwrap();
     let done = done.into_inner().unwrap();
     println!("{done:?}");
-    // Each kind of operation has gone well often enough to mean something.
+    // Each kind of operation has gone well often enough to mean something: the rarest does so
+    // in one of thirteen cases, so that chance alone does not bring it below this.
     for name in [
         "map",
         "unmap",
@@ -79,7 +80,7 @@ fn books_kernel_and_contents_agree() {
         "read",
     ] {
         let count = done.get(name).copied().unwrap_or(0);
-        assert!(count >= cases / 20, "{name}: {count} times in {cases} cases");
+        assert!(count >= cases / 64, "{name}: {count} times in {cases} cases");
     }
 }
 
