@@ -271,6 +271,9 @@ fn what_it_cannot_do_right_it_refuses() {
     small.map_at(at(30), PAGE, Mapping::anonymous(RW), |u| host.apply(u, None)).unwrap();
     let part = small.unmap(at(30), 512, |u| host.apply(u, None));
     assert!(matches!(refusal(part), ExecError::Page { .. }));
+    let aside = Remap::to(at(40) + 512);
+    let part = small.remap(at(30), PAGE, PAGE, aside, |u| host.apply(u, None)).map(drop);
+    assert!(matches!(refusal(part), ExecError::Page { span, .. } if span.start() == at(40) + 512));
     small.unmap(at(30), PAGE, |u| host.apply(u, None)).unwrap();
 }
 

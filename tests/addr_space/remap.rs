@@ -209,6 +209,36 @@ fn a_move_counts_against_the_limits_what_it_adds() {
     assert_eq!(space.picture().to_string(), "...rrr..");
 }
 
+/// Every move on a few spaces, with a limit that is just met and one that is not.
+#[test]
+fn a_move_counts_the_regions_that_it_leaves() {
+    let mut refused = 0;
+    for picture in ["rrwrr.rr", "r.rw.wrr", "wrrr..rw", "rwrwrw..", ".rrrrrr.", "r.w.r.w."] {
+        let space = drawn(picture);
+        let (pages, before) = (picture.len() as u64, space.usage().regions);
+        let range = |len| (0..pages).flat_map(move |a| (0..pages).map(move |b| (a, b, len)));
+        for (from, to, len) in (1..4).flat_map(range) {
+            for (new, keep) in [(len, false), (len, true), (1, false)] {
+                let how = Remap::to(to * PAGE);
+                let how = if keep { how.keep_source() } else { how };
+                let moves = |limit| {
+                    let mut space = space.clone();
+                    space.set_limits(Limits { regions: limit, ..Limits::default() });
+                    let moved = space.remap(from * PAGE, len * PAGE, new * PAGE, how, ignore);
+                    moved.map(|_| space.usage().regions)
+                };
+                let Ok(after) = moves(None) else { continue };
+                let what = format!("{picture}: {len} pages at {from} to {new} at {to}, {keep}");
+                assert_eq!(moves(Some(after)), Ok(after), "{what}");
+                let less = moves(Some(after.saturating_sub(1)));
+                assert_eq!(less.is_err(), after > before, "{what}: {before} and then {after}");
+                refused += u32::from(less.is_err());
+            }
+        }
+    }
+    assert!(refused > 100, "{refused} were refused");
+}
+
 #[test]
 fn a_duplicate_may_not_overwrite_the_page_it_is_made_of() {
     // To which page, how many, and what is there then: a letter for each offset.
