@@ -338,3 +338,35 @@ impl Call {
         Error::Occupied { verb: self.verb, addr: self.addr, len: self.len, conflict }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::area::Area;
+    use super::usage::Tally;
+    use crate::{AddrSpace, Mapping, Prot, ignore};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::string::String;
+
+    /// What `check` says of books that were sound before `harm`.
+    fn found(harm: impl FnOnce(&mut AddrSpace)) -> String {
+        let mut space: AddrSpace = AddrSpace::new(0, 0x4000, 0x1000).unwrap();
+        space.map_at(0, 0x2000, Mapping::anonymous(Prot::READ), ignore).unwrap();
+        space.check();
+        harm(&mut space);
+        let broken = catch_unwind(AssertUnwindSafe(|| space.check())).unwrap_err();
+        *broken.downcast::<String>().unwrap()
+    }
+
+    #[test]
+    fn broken_books_are_found() {
+        let area = || Area::new(0, Mapping::anonymous(Prot::WRITE));
+        let outside = found(|space| drop(space.areas.insert(3..5, area())));
+        assert!(outside.starts_with("invariant 2"), "{outside}");
+        let miscounted = found(|space| space.tally = Tally::ZERO);
+        assert!(miscounted.starts_with("invariant 3"), "{miscounted}");
+        let uncounted = found(|space| drop(space.areas.insert(3..4, area())));
+        assert!(uncounted.starts_with("invariant 3"), "{uncounted}");
+    }
+}
