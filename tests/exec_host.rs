@@ -277,6 +277,29 @@ fn what_it_cannot_do_right_it_refuses() {
     small.unmap(at(30), PAGE, |u| host.apply(u, None)).unwrap();
 }
 
+/// What the kernel does not know is not booked, also where the rest of it is there already.
+#[test]
+fn an_unknown_protection_changes_nothing() {
+    let start = area(11);
+    let (mut host, mut space) = host(start);
+    space.map_at(start, 4 * PAGE, Mapping::anonymous(RW), |u| host.apply(u, None)).unwrap();
+    let before = space.clone();
+    let odd = RW | Prot::from_bits_retain(0x4000);
+    let refused = space.protect(start, 4 * PAGE, odd, |u| host.apply(u, None));
+    assert!(matches!(
+        refused,
+        Err(OpError::Handler { source: ExecError::Kernel { errno: 22, .. }, .. })
+    ));
+    assert_eq!(space, before);
+    let refused = space.map_at(start, PAGE, Mapping::anonymous(odd), |u| host.apply(u, None));
+    assert!(matches!(
+        refused,
+        Err(OpError::Handler { source: ExecError::Kernel { errno: 22, .. }, .. })
+    ));
+    assert_eq!(space, before);
+    space.unmap(start, 4 * PAGE, |u| host.apply(u, None)).unwrap();
+}
+
 #[test]
 fn it_keeps_to_the_range_of_a_stack() {
     let start = area(7);

@@ -61,7 +61,8 @@ fn books_kernel_and_contents_agree() {
     let done = done.into_inner().unwrap();
     println!("{done:?}");
     // Each kind of operation has gone well often enough to mean something: the rarest does so
-    // in one of thirteen cases, so that chance alone does not bring it below this.
+    // in one of thirteen cases. Of few cases chance would decide.
+    let least = if cases < 256 { 0 } else { cases / 64 };
     for name in [
         "map",
         "unmap",
@@ -80,7 +81,7 @@ fn books_kernel_and_contents_agree() {
         "read",
     ] {
         let count = done.get(name).copied().unwrap_or(0);
-        assert!(count >= cases / 64, "{name}: {count} times in {cases} cases");
+        assert!(count >= least, "{name}: {count} times in {cases} cases");
     }
 }
 

@@ -298,11 +298,15 @@ pub(super) struct Refusal {
     pub(super) errno: Errno,
     /// What is mapped as it was and has lost its contents.
     pub(super) emptied: Option<Span>,
+    /// What the call had mapped, or taken away for a while, and is without access now.
+    pub(super) closed: Option<Span>,
+    /// What it had mapped and could not be closed.
+    pub(super) left: Option<Span>,
 }
 
 impl Refusal {
     pub(super) const fn of(call: Syscall, span: Span) -> impl Fn(Errno) -> Self + Copy {
-        move |errno| Self { call, span, errno, emptied: None }
+        move |errno| Self { call, span, errno, emptied: None, closed: None, left: None }
     }
 
     pub(super) fn with_lost(self, lost: Vec<Span>) -> ExecError {

@@ -101,9 +101,9 @@ impl Host {
     ///   What a refused *move* was to replace cannot be acknowledged: if the error
     ///   names something as lost, take it out of the books with [`ignore`].
     ///   Flags that were changed before a refusal are put back, as far as the kernel
-    ///   allows it. What was locked, and could not be locked again where it has moved
-    ///   (the error says `mlock`), has its flag in the books all the same: clear that
-    ///   with [`ignore`], and set it again.
+    ///   allows it. What was locked may have lost its lock in a refused move, both what
+    ///   has moved and what has not, and has its flag in the books all the same: clear
+    ///   that with [`ignore`], and set it again.
     ///
     /// After a refusal `/proc/self/maps` is read; where it cannot be, nothing is
     /// acknowledged and nothing given back.
@@ -148,10 +148,16 @@ impl Host {
         match update {
             Update::Map { region, replaced } => self.map(&update, &region, replaced, file),
             Update::Unmap { pieces, .. } => self.unmap(&update, pieces),
-            Update::Protect { span, prot, .. } => {
+            Update::Protect { span, prot, pieces } => {
                 self.ground.protect(span, prot).map_err(|errno| {
                     let changed = |region: &view::KernelRegion| region.prot == prot & SHOWN;
-                    update.made_to(prefix(span, changed));
+                    let upto = prefix(span, changed);
+                    // Of what looked like that before, nobody knows whether other bits are
+                    // new: the first of these is where it ends.
+                    let alike = |piece: &Region<'_, F>| piece.prot & SHOWN == prot & SHOWN;
+                    let other = !prot.difference(SHOWN).is_empty();
+                    let same = pieces.iter().find(alike).filter(|_| other);
+                    update.made_to(same.map_or(upto, |piece| upto.min(piece.start())));
                     Refusal::of(Syscall::Mprotect, span)(errno).into()
                 })
             }
@@ -334,9 +340,16 @@ impl Host {
                 .iter()
                 .filter_map(|claim| Span::new(claim.start().max(arrived), claim.last()))
                 .collect::<Vec<_>>();
+            if let Some(made) = refusal.closed.or(refusal.left) {
+                // What cannot be given back stays.
+                let _ = self.ground.unmap(made);
+            }
             self.give_back(&left);
             let mut lost = lost(to, replaced);
             lost.extend(refusal.emptied);
+            // The last page of what has arrived.
+            let page = |closed: &Span| closed.start() < arrived;
+            lost.extend(refusal.closed.filter(page));
             refusal.with_lost(lost)
         })
     }

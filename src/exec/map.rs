@@ -38,7 +38,7 @@ impl Executor {
     ///
     /// [`ExecError::Kernel`] if the kernel refuses: nothing is mapped there then, and
     /// nothing that was mapped has changed. So are bits of a protection that `mprotect`
-    /// does not know (`EINVAL`): `mmap` would ignore them, and no
+    /// knows on no machine of this kind (`EINVAL`): `mmap` would ignore them, and no
     /// [`restore`](Self::restore) could give them back.
     ///
     /// # Examples

@@ -37,7 +37,7 @@ pub(super) struct About {
     pub(super) spans: [Option<Span>; 2],
     /// The protection that a range may have got in part.
     pub(super) wanted: Option<Prot>,
-    /// What may be mapped and is not to be.
+    /// What is mapped by us and is not to be.
     pub(super) left: Option<Span>,
     /// Whether mappings may have other flags.
     pub(super) flags: bool,
@@ -55,6 +55,7 @@ impl Executor {
         // A correction is not a request: no limit stands in its way.
         let limits = self.space.limits();
         self.space.set_limits(Limits::default());
+        let about = About { left: about.left.or(refusal.left), ..about };
         let mut lost = Vec::new();
         for span in about.spans.into_iter().flatten() {
             self.mend_memory(span, &about, &mut lost);

@@ -39,7 +39,6 @@ pub(super) fn extend<F>(
     if locked {
         ground.unlock(last).map_err(Refusal::of(Syscall::Munlock, last))?;
     }
-    let mut gone = false;
     let mut grow = || {
         let scratch = Scratch::blank(last).map_err(Refusal::of(Syscall::Mmap, last))?;
         let mut scratch = ground.take_out(last, scratch).map_err(refused)?;
@@ -50,21 +49,27 @@ pub(super) fn extend<F>(
             if scratch.shrink(last, page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
                 // What the page had is gone. What is there now, the file's own bytes,
                 // must not pass for it.
-                gone = ground.close(last).is_ok();
-                refusal.emptied = (!gone).then_some(last);
+                match ground.close(last) {
+                    Ok(()) => refusal.closed = Some(last),
+                    Err(_) => refusal.emptied = Some(last),
+                }
             }
             refusal
         })
     };
     match grow() {
         Ok(()) if locked => ground.lock_on_fault(both).map_err(|errno| {
-            // It grows with its lock or not at all. If this fails, the books will have
-            // what there is.
-            let _ = ground.close(span);
+            // It grows with its lock or not at all.
+            let mut refusal = Refusal::of(Syscall::Mlock, both)(errno);
+            match ground.close(span) {
+                Ok(()) => refusal.closed = Some(span),
+                Err(_) => refusal.left = Some(span),
+            }
+            // If it fails, the books will not have the flag.
             let _ = ground.lock_on_fault(last);
-            Refusal::of(Syscall::Mlock, both)(errno)
+            refusal
         }),
-        Err(refusal) if locked && !gone => {
+        Err(refusal) if locked && refusal.closed.is_none() => {
             // If it fails, the books will not have the flag.
             let _ = ground.lock_on_fault(last);
             Err(refusal)
@@ -96,8 +101,7 @@ pub(super) struct Stop {
     pub(super) refusal: Refusal,
     /// The old address below which all has moved, and is acknowledged.
     pub(super) upto: u64,
-    /// What may be mapped and is not to be: at the old place what could not be closed,
-    /// or at the new one what it has more.
+    /// What of the old place could not be closed.
     pub(super) left: Option<Span>,
 }
 
@@ -123,10 +127,9 @@ pub(super) fn travel<F: Clone + PartialEq>(
     let gone = gone.filter(|_| !keep_source && old == Old::Reserved);
     let closed =
         gone.map_or(Ok(()), |gone| ground.close(gone).map_err(Refusal::of(Syscall::Mmap, gone)));
-    let mut left = gone.filter(|_| closed.is_err());
+    let left = gone.filter(|_| closed.is_err());
     let made = made.and(closed).and_then(|()| {
         let Some(extension) = extension(from, to) else { return Ok(()) };
-        left = Some(extension);
         // Only one mapping grows, so the last piece is what continues.
         let Some(piece) = update.pieces().iter().next_back() else { return Ok(()) };
         extend(ground, &Region { span: extension, ..piece }, page)

@@ -67,8 +67,7 @@ impl Executor {
                     relocate::extend(ground, &region, page).map_err(|refusal| {
                         // The page before it, too, has been away.
                         let about = About::memory(before(region.span, page));
-                        let left = Some(region.span);
-                        refusal.with(About { left, flags: locked(&region), ..about })
+                        refusal.with(About { flags: locked(&region), ..about })
                     })
                 }
                 Update::Move { from, to, .. } if old_len == 0 => {

@@ -29,12 +29,14 @@ const NO_ACCESS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
 /// Shared anonymous memory, which the kernel joins with nothing.
 const BALLAST: MapFlags = MapFlags::SHARED.union(MapFlags::NORESERVE);
 
-/// The bits of a protection that `mprotect` knows. With `PROT_SEM`; then `PROT_BTI` and
-/// `PROT_MTE`, `PROT_SAO`, `PROT_ADI`.
+/// The bits of a protection that `mprotect` knows on machines of this kind, if perhaps not
+/// on each: with `PROT_SEM`, and then `PROT_BTI` and `PROT_MTE`, `PROT_SAO`, `PROT_ADI`.
 const KNOWN: u32 = if cfg!(target_arch = "aarch64") {
     0x3f
 } else if cfg!(any(target_arch = "powerpc64", target_arch = "sparc64")) {
     0x1f
+} else if cfg!(any(target_arch = "mips", target_arch = "mips64", target_arch = "xtensa")) {
+    0x17
 } else {
     0xf
 };

@@ -2,7 +2,8 @@
 
 use super::super::error::Syscall;
 use super::super::seam::{Failure, Plan};
-use super::super::sys::{Errno, Leave, Scratch, lose};
+use super::super::sys::{Bytes, Errno, Ground, Leave, Scratch, lose};
+use super::super::view;
 use super::exec_model::{Mem, Op, PAGE, Target, Where, World, alone};
 use crate::{ExecError, Limits, MapFlags, Prot, Reservation, Span};
 
@@ -258,7 +259,44 @@ fn nothing_outside_of_a_reservation_is_touched() {
         assert_eq!(ground.take_out(outside, scratch).map(drop), fault);
         let mut scratch = Scratch::blank(outside).unwrap();
         assert_eq!(scratch.move_to(&mut ground, 0, outside), fault);
+        // Nor is it given back, given up or made ground.
+        assert_eq!(ground.trim(inner, outside), fault);
+        ground.give_up(outside);
+        ground.close(inside).unwrap();
     }
+}
+
+/// The kernel may have unmapped the place before it refused to move something there, and
+/// then somebody else may have it.
+#[test]
+fn a_place_is_given_back_only_if_it_is_ours() {
+    alone("exec::tests::refusals::a_place_is_given_back_only_if_it_is_ours", || {
+        let mut ground = Reservation::new(4 * PAGE).unwrap().ground;
+        let page = Span::of(ground.span().start(), PAGE).unwrap();
+        let place = |scratch: &Scratch| {
+            let text = format!("{scratch:?}");
+            let start = text.split(['{', ',']).find_map(|part| part.trim().strip_prefix("start: "));
+            Span::of(start.unwrap().parse().unwrap(), PAGE).unwrap()
+        };
+        // What becomes of the place after a refusal, when `happens` to it before.
+        let mut after = |happens: fn(Span)| {
+            let scratch = Scratch::blank(page).unwrap();
+            let at = place(&scratch);
+            happens(at);
+            Plan { fails: Some((1, Failure::Refused)), ..Plan::default() }.install();
+            ground.take_out(page, scratch).unwrap_err();
+            Plan::default().install();
+            view::regions(at).unwrap().first().map(|region| region.prot)
+        };
+        assert_eq!(after(|_| ()), None);
+        assert_eq!(after(lose), None);
+        let somebody = |at| {
+            lose(at);
+            let flags = rustix::mm::MapFlags::PRIVATE;
+            Ground::of(at).map(at, Prot::READ, flags, Bytes::Zero).unwrap();
+        };
+        assert_eq!(after(somebody), Some(Prot::READ));
+    });
 }
 
 #[test]
