@@ -8,28 +8,6 @@
 //! Everything here hands out raw pointers, as the executor does: what is `unsafe` is to
 //! go through one.
 
-// A panic that can be reached is a bug: each of those that are written says why not.
-#![deny(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::todo,
-    clippy::unimplemented,
-    clippy::unreachable,
-    clippy::unwrap_used
-)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used,
-        reason = "a test that panics has failed"
-    )
-)]
-
 // - `sys`: memory that this room owns, and the calls on it. `uffd`: the kernel's
 //   interface for faults. These two have the room's `unsafe`.
 // - `shared`, `view`, `contiguous`: one memory, one view of it, several in a row.

@@ -296,17 +296,24 @@ pub(super) struct Refusal {
     pub(super) call: Syscall,
     pub(super) span: Span,
     pub(super) errno: Errno,
-    /// What is mapped as it was and has lost its contents.
-    pub(super) emptied: Option<Span>,
-    /// What the call had mapped, or taken away for a while, and is without access now.
-    pub(super) closed: Option<Span>,
-    /// What it had mapped and could not be closed.
-    pub(super) left: Option<Span>,
+    pub(super) rest: Rest,
+}
+
+/// What a refused call leaves behind, as far as its caller knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rest {
+    Nothing,
+    /// Mapped as it was, and without its contents.
+    Emptied(Span),
+    /// Without access: it had mapped this, or taken it away for a while.
+    Closed(Span),
+    /// Mapped by it, and not to be closed.
+    Left(Span),
 }
 
 impl Refusal {
     pub(super) const fn of(call: Syscall, span: Span) -> impl Fn(Errno) -> Self + Copy {
-        move |errno| Self { call, span, errno, emptied: None, closed: None, left: None }
+        move |errno| Self { call, span, errno, rest: Rest::Nothing }
     }
 
     pub(super) fn with_lost(self, lost: Vec<Span>) -> ExecError {

@@ -1,7 +1,7 @@
 //! The calls alone: a handler for books without a reservation.
 
 use super::compare::SHOWN;
-use super::error::{ExecError, Refusal, Syscall};
+use super::error::{ExecError, Refusal, Rest, Syscall};
 use super::files;
 use super::map::check_large;
 use super::memory::{self, Options, Way};
@@ -340,16 +340,17 @@ impl Host {
                 .iter()
                 .filter_map(|claim| Span::new(claim.start().max(arrived), claim.last()))
                 .collect::<Vec<_>>();
-            if let Some(made) = refusal.closed.or(refusal.left) {
+            if let Rest::Closed(span) | Rest::Left(span) = refusal.rest {
                 // What cannot be given back stays.
-                let _ = self.ground.unmap(made);
+                let _ = self.ground.unmap(span);
             }
             self.give_back(&left);
             let mut lost = lost(to, replaced);
-            lost.extend(refusal.emptied);
-            // The last page of what has arrived.
-            let page = |closed: &Span| closed.start() < arrived;
-            lost.extend(refusal.closed.filter(page));
+            if let Rest::Emptied(last) | Rest::Closed(last) = refusal.rest
+                && last.start() < arrived
+            {
+                lost.push(last);
+            }
             refusal.with_lost(lost)
         })
     }

@@ -6,7 +6,7 @@
 //! is asked.
 
 use super::compare::{SHOWN, Segment, Verdict, segments};
-use super::error::Refusal;
+use super::error::{Refusal, Rest};
 use super::executor::Executor;
 use super::listeners::Listeners;
 use super::view::{self, KernelRegion};
@@ -55,7 +55,8 @@ impl Executor {
         // A correction is not a request: no limit stands in its way.
         let limits = self.space.limits();
         self.space.set_limits(Limits::default());
-        let about = About { left: about.left.or(refusal.left), ..about };
+        let left = if let Rest::Left(span) = refusal.rest { Some(span) } else { about.left };
+        let about = About { left, ..about };
         let mut lost = Vec::new();
         for span in about.spans.into_iter().flatten() {
             self.mend_memory(span, &about, &mut lost);
@@ -63,7 +64,7 @@ impl Executor {
                 self.mend_flags(span, &mut lost);
             }
         }
-        if let Some(span) = refusal.emptied {
+        if let Rest::Emptied(span) = refusal.rest {
             self.note_emptied(span, &mut lost);
         }
         self.space.set_limits(limits);

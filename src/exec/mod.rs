@@ -11,28 +11,6 @@
 //! - `host`: the calls alone, for books without a reservation.
 //! - `sys`: the only module with `unsafe`. `seam`: where a test makes calls fail.
 
-// A panic that can be reached is a bug: each of those that are written says why not.
-#![deny(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::todo,
-    clippy::unimplemented,
-    clippy::unreachable,
-    clippy::unwrap_used
-)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used,
-        reason = "a test that panics has failed"
-    )
-)]
-
 mod change;
 mod compare;
 mod error;

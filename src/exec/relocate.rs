@@ -6,7 +6,7 @@
 //! which anybody's `mmap` could land. So what moves leaves its old place mapped
 //! (`MREMAP_DONTUNMAP`), and what comes in comes from a scratch address.
 
-use super::error::{Refusal, Syscall};
+use super::error::{Refusal, Rest, Syscall};
 use super::memory::{self, Options, Way};
 use super::sys::{Errno, Ground, Leave, Scratch};
 use super::view;
@@ -49,10 +49,8 @@ pub(super) fn extend<F>(
             if scratch.shrink(last, page).and_then(|()| scratch.move_to(ground, 0, last)).is_err() {
                 // What the page had is gone. What is there now, the file's own bytes,
                 // must not pass for it.
-                match ground.close(last) {
-                    Ok(()) => refusal.closed = Some(last),
-                    Err(_) => refusal.emptied = Some(last),
-                }
+                let closed = ground.close(last).is_ok();
+                refusal.rest = if closed { Rest::Closed(last) } else { Rest::Emptied(last) };
             }
             refusal
         })
@@ -61,15 +59,13 @@ pub(super) fn extend<F>(
         Ok(()) if locked => ground.lock_on_fault(both).map_err(|errno| {
             // It grows with its lock or not at all.
             let mut refusal = Refusal::of(Syscall::Mlock, both)(errno);
-            match ground.close(span) {
-                Ok(()) => refusal.closed = Some(span),
-                Err(_) => refusal.left = Some(span),
-            }
+            let closed = ground.close(span).is_ok();
+            refusal.rest = if closed { Rest::Closed(span) } else { Rest::Left(span) };
             // If it fails, the books will not have the flag.
             let _ = ground.lock_on_fault(last);
             refusal
         }),
-        Err(refusal) if locked && refusal.closed.is_none() => {
+        Err(refusal) if locked && !matches!(refusal.rest, Rest::Closed(_)) => {
             // If it fails, the books will not have the flag.
             let _ = ground.lock_on_fault(last);
             Err(refusal)

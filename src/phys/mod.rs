@@ -9,27 +9,6 @@
 //!
 //! [`Iomem`] says what is at an address, [`Pagemap`] at which address a page of a
 //! process is, and every refusal which rule it was and what to do about it.
-// A panic that can be reached is a bug: each of those that are written says why not.
-#![deny(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::todo,
-    clippy::unimplemented,
-    clippy::unreachable,
-    clippy::unwrap_used
-)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used,
-        reason = "a test that panics has failed"
-    )
-)]
 
 //
 // `mem` and `window` are what one works with, over `sys`, the only module with

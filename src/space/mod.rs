@@ -346,8 +346,9 @@ mod tests {
     use super::area::Area;
     use super::usage::Tally;
     use crate::{AddrSpace, Mapping, Prot, ignore};
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::string::String;
+    use alloc::string::String;
+    use core::panic::AssertUnwindSafe;
+    use std::panic::catch_unwind;
 
     /// What `check` says of books that were sound before `harm`.
     fn found(harm: impl FnOnce(&mut AddrSpace)) -> String {
