@@ -5,7 +5,7 @@ use addrspace::{Backing, MapFlags, Prot};
 use super::super::books::Books;
 use super::super::call::{Call, DO_DUMP, DO_FORK, DONT_DUMP, DONT_FORK, POPULATE_WRITE};
 use super::super::rule::Rule;
-use super::{EINVAL, ENOMEM, Expected, Scene, said};
+use super::{EINVAL, ENOMEM, Expected, Mremap, Scene, said};
 
 /// The kernel skips gaps as the books do, and answers in the end that there was one.
 pub(super) fn madvise(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expected {
@@ -41,7 +41,8 @@ pub(super) fn madvise(call: &Call, books: &mut Books, scene: &Scene<'_>) -> Expe
     }
 }
 
-/// Page by page, up to the first that is not mapped, or cannot be touched so.
+/// Page by page, up to the first that is not mapped, or cannot be touched so. Older kernels
+/// go on after a gap, and say in the end that there was one.
 fn populate(
     call: &Call,
     end: Option<u64>,
@@ -59,13 +60,16 @@ fn populate(
         return Expected::LeftOut(Rule::OwnMemory);
     }
     let wanted = if advice == POPULATE_WRITE { Prot::WRITE } else { Prot::READ };
-    let mut next = addr;
+    let (mut next, mut gap) = (addr, false);
     for piece in books.space().regions_in(addr, end - addr) {
-        if piece.start() > next {
+        gap |= piece.start() > next;
+        if gap && scene.mremap == Mremap::From617 {
             break;
         }
         if !piece.prot.contains(wanted) {
-            return rule(EINVAL);
+            // That of a kernel which is not as old as all that.
+            let other = if gap { ENOMEM } else { EINVAL };
+            return Expected::Either(Rule::Populate, [EINVAL, other]);
         }
         if !matches!(piece.backing, Backing::Anonymous) {
             // It may reach past the end of the file.
@@ -73,5 +77,5 @@ fn populate(
         }
         next = piece.last() + 1;
     }
-    rule(if next < end { ENOMEM } else { 0 })
+    rule(if gap || next < end { ENOMEM } else { 0 })
 }
