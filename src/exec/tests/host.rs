@@ -1,5 +1,6 @@
 //! The same for the calls alone, at addresses where nobody else maps anything.
 
+use super::super::compare::SHOWN;
 use super::super::seam::{Failure, Plan};
 use super::super::sys::lose;
 use super::super::view;
@@ -107,9 +108,8 @@ impl Guest {
             let addr = START + page * PAGE;
             let there = kernel.iter().find(|region| region.span.contains(addr));
             let there = there.map(|region| (region.prot, region.shared));
-            let told = Prot::READ | Prot::WRITE | Prot::EXEC;
             let booked = self.space.query(addr);
-            let booked = booked.map(|region| (region.prot & told, region.is_shared()));
+            let booked = booked.map(|region| (region.prot & SHOWN, region.is_shared()));
             let stays = but && booked.is_none() && there == Some((Prot::empty(), false));
             assert!(booked == there || stays, "{case}: page {page}: {booked:?} {there:?}");
         }
